@@ -1,0 +1,61 @@
+"""Any text goes in, the same text comes out, and behind every kernel frame stands what it resolved to.
+
+    chunks --scan--> lines --grammar--> frames --context--> placed frames --resolve--> resolutions
+
+The world is handed in as an ``ImageSource``; what to write is a renderer's business. Nothing here opens, prints or waits.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from annotate.log.context import LogContext
+from annotate.log.grammar import find_frames
+from annotate.log.scan import LineScanner
+from annotate.model import AnnotatedLine, LogBlock
+from annotate.resolve import Resolver
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from annotate.model import Frame, KernelId, LogLine
+    from annotate.resolve import ImageSource
+
+
+class LogFacts(NamedTuple):
+    """What is known of a log before its first line is read."""
+
+    slide: int | None = None  #: a KASLR offset that overrides the log's own
+    slides: Sequence[int | None] = ()  #: those of its boots, where it was read ahead
+    kernel: KernelId | None = None  #: the kernel to assume until the log names one
+
+
+class Annotator:
+    """Annotates one log. Feed it chunks of any size and ``flush`` it once; the output does not depend on the cuts."""
+
+    def __init__(self, images: ImageSource, facts: LogFacts) -> None:
+        self.scanner = LineScanner()
+        self.context = LogContext(facts.slides, facts.kernel)
+        self._resolver = Resolver(images, facts.slide)
+
+    def feed(self, chunk: bytes) -> list[AnnotatedLine | LogBlock]:
+        """Take the next bytes of the log; return what became complete, in order."""
+        return self._annotate(self.scanner.feed(chunk))
+
+    def flush(self) -> list[AnnotatedLine | LogBlock]:
+        """End of the log."""
+        return self._annotate(self.scanner.flush())
+
+    def _annotate(self, pieces: list[LogLine | LogBlock]) -> list[AnnotatedLine | LogBlock]:
+        frames = [None if isinstance(piece, LogBlock) else find_frames(piece) for piece in pieces]
+        # The kernel that the last lines named may change within the chunk; a wrong guess here costs only time.
+        self._resolver.prepare((frame for found in frames if found for frame in found), self.context.kernel)
+        return [
+            piece if isinstance(piece, LogBlock) else self._resolve(piece, found or [])
+            for piece, found in zip(pieces, frames, strict=True)
+        ]
+
+    def _resolve(self, line: LogLine, frames: list[Frame]) -> AnnotatedLine:
+        self.context.observe(line.body)
+        placed = self.context.place(frames)
+        return AnnotatedLine(line, [self._resolver.resolve(frame, line.number, self.context) for frame in placed])

@@ -1,0 +1,311 @@
+"""Inlined call chains from .debug_info, unit by unit. The other hot loop.
+
+Two steps. Once a unit, a walk over its top level lists the functions that have code (``FunctionIndex``); the types that
+make up most of a unit are stepped over with one addition each. For an address, only the function that contains it is entered
+and its tree of DW_TAG_inlined_subroutine entries is followed down. What was measured on a Debian 6.1 vmlinux: a full
+walk takes 0.63 ms for the median unit, this about a third of it.
+
+A function is found by address, never by the place its symbol names: on arm64 most begin 8 bytes behind their symbol.
+"""
+
+from __future__ import annotations
+
+import struct
+from bisect import bisect_right
+from typing import TYPE_CHECKING, NamedTuple
+
+from annotate.debuginfo.abbreviations import (
+    TAG_CLASS_TYPE,
+    TAG_INLINED_SUBROUTINE,
+    TAG_LEXICAL_BLOCK,
+    TAG_MODULE,
+    TAG_NAMESPACE,
+    TAG_STRUCTURE_TYPE,
+    TAG_SUBPROGRAM,
+    TAG_UNION_TYPE,
+)
+from annotate.debuginfo.attributes import (
+    AT_ABSTRACT_ORIGIN,
+    AT_CALL_FILE,
+    AT_CALL_LINE,
+    AT_HIGH_PC,
+    AT_LANGUAGE,
+    AT_LINKAGE_NAME,
+    AT_LOW_PC,
+    AT_MIPS_LINKAGE_NAME,
+    AT_NAME,
+    AT_RANGES,
+    AT_SIBLING,
+    AT_SPECIFICATION,
+    FORM_REF1,
+    FORM_REF2,
+    FORM_REF4,
+    FORM_REF8,
+    FORM_REF_ADDR,
+    FORM_REF_UDATA,
+)
+from annotate.leb128 import read_uleb
+
+if TYPE_CHECKING:
+    from annotate.debuginfo.abbreviations import Abbreviation
+    from annotate.debuginfo.units import Unit, UnitIndex
+
+#: References followed for one name; a longer chain is a circle.
+MAX_REFERENCES = 32
+#: Entries inside entries; compilers stay far below 100.
+MAX_DEPTH = 1000
+
+#: Languages whose functions stand at the top level, so that no type needs to be entered (DWARF 5 table 7.17:
+#: C89, C, C99, C11, C17, C23; Mips assembler, and the assembler of DWARF 6 that binutils and LLVM write already).
+_FLAT_LANGUAGES = frozenset({0x01, 0x02, 0x0C, 0x1D, 0x2C, 0x3E, 0x8001, 0x31})
+
+_SCOPES = frozenset({TAG_NAMESPACE, TAG_MODULE, TAG_STRUCTURE_TYPE, TAG_CLASS_TYPE, TAG_UNION_TYPE})
+_LOCAL_REFERENCES = frozenset({FORM_REF1, FORM_REF2, FORM_REF4, FORM_REF8, FORM_REF_UDATA})
+
+
+class Call(NamedTuple):
+    """One function of a chain. ``file`` and ``line`` are where it was inlined, in its unit's file numbers; 0 for the
+    outermost, which was not.
+    """
+
+    function: bytes
+    file: int
+    line: int
+
+
+class FunctionIndex:
+    """The functions with code of one unit: sorted ranges and where each function's entry begins."""
+
+    __slots__ = ("ends", "entries", "starts")
+
+    def __init__(self, unit: Unit) -> None:
+        found: list[tuple[int, int, int]] = []
+        for position, abbreviation in _functions(unit):
+            low, high, ranges = _pc_attributes(unit, abbreviation, position)
+            found.extend((start, end, position) for start, end in unit.ranges(low, high, ranges))
+        found.sort()
+        self.starts = [function[0] for function in found]
+        self.ends = [function[1] for function in found]
+        self.entries = [function[2] for function in found]
+
+    def find(self, address: int) -> int | None:
+        """Position (in the unit's bytes, at its code) of the entry of the function that contains the address."""
+        index = bisect_right(self.starts, address) - 1
+        while index >= 0:
+            if address < self.ends[index]:
+                return self.entries[index]
+            # A function inside another's range is an alias written in assembly: a few bytes back at most.
+            if address - self.starts[index] > 0x100000:
+                return None
+            index -= 1
+        return None
+
+
+def _functions(unit: Unit) -> list[tuple[int, Abbreviation]]:
+    """Position and abbreviation of every DW_TAG_subprogram entry that may have code."""
+    data = unit.data
+    steps = unit.abbreviations.steps
+    by_code = unit.abbreviations.by_code
+    encoding = unit.encoding
+    language = unit.number(AT_LANGUAGE)
+    enter = frozenset() if language in _FLAT_LANGUAGES else _SCOPES
+    unpack_reference = struct.Struct(encoding.byte_order + "I").unpack_from
+    functions = []
+    position, end = unit.children, len(data)
+    if not unit.root_abbreviation.has_children:
+        return functions
+    depth = 1
+    while position < end:
+        code = data[position]
+        step = steps[code]
+        if step:
+            position += step
+            continue
+        start = position
+        if code >= 0x80:
+            code, position = read_uleb(data, position)
+        else:
+            position += 1
+        if code == 0:
+            depth -= 1
+            if depth == 0:
+                break
+            continue
+        abbreviation = by_code[code]
+        tag = abbreviation.tag
+        if tag == TAG_SUBPROGRAM and (AT_LOW_PC in abbreviation.names or AT_RANGES in abbreviation.names):
+            functions.append((start, abbreviation))
+        if abbreviation.has_children and tag not in enter:
+            if abbreviation.sibling_offset >= 0:
+                (sibling,) = unpack_reference(data, position + abbreviation.sibling_offset)
+                if sibling <= start:
+                    raise ValueError(f"DW_AT_sibling at {start:#x} that points back to {sibling:#x}")
+                position = sibling
+            else:
+                position = _skip_entry(unit, abbreviation, position)
+            continue
+        position = _skip_attributes(unit, abbreviation, position)
+        if abbreviation.has_children:
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise ValueError(f"entries nested deeper than {MAX_DEPTH}")
+    return functions
+
+
+def _skip_attributes(unit: Unit, abbreviation: Abbreviation, position: int) -> int:
+    if abbreviation.size is not None:
+        return position + abbreviation.size
+    position += abbreviation.tail_offset
+    data, skip = unit.data, unit.encoding.skip
+    for _, form, _ in abbreviation.tail:
+        position = skip(data, position, form)
+    return position
+
+
+def _skip_entry(unit: Unit, abbreviation: Abbreviation, position: int) -> int:
+    """The position behind an entry (``position`` is behind its code) and everything below it."""
+    if abbreviation.has_children and AT_SIBLING in abbreviation.names:
+        sibling = unit.attributes(abbreviation, position)[0][AT_SIBLING]
+        if sibling[1] in _LOCAL_REFERENCES and isinstance(sibling[0], int) and sibling[0] > position:
+            return sibling[0]
+    position = _skip_attributes(unit, abbreviation, position)
+    if not abbreviation.has_children:
+        return position
+    data, end = unit.data, len(unit.data)
+    steps, by_code = unit.abbreviations.steps, unit.abbreviations.by_code
+    depth = 1
+    while position < end:
+        code = data[position]
+        if steps[code]:
+            position += steps[code]
+            continue
+        code, position = read_uleb(data, position)
+        if code == 0:
+            depth -= 1
+            if depth == 0:
+                return position
+            continue
+        abbreviation = by_code[code]
+        position = _skip_attributes(unit, abbreviation, position)
+        if abbreviation.has_children:
+            depth += 1
+    raise IndexError("entries without an end")
+
+
+def _pc_attributes(
+    unit: Unit, abbreviation: Abbreviation, position: int
+) -> tuple[tuple[int | bytes, int] | None, tuple[int | bytes, int] | None, tuple[int | bytes, int] | None]:
+    """DW_AT_low_pc, DW_AT_high_pc and DW_AT_ranges of the entry at ``position`` (at its code)."""
+    _, position = read_uleb(unit.data, position)
+    names, offsets = abbreviation.names, abbreviation.offsets
+    values: list[tuple[int | bytes, int] | None] = []
+    for name in (AT_LOW_PC, AT_HIGH_PC, AT_RANGES):
+        if name not in names:
+            values.append(None)
+            continue
+        place = offsets.get(name)
+        if place is None:
+            found = unit.attributes(abbreviation, position)[0]
+            return found.get(AT_LOW_PC), found.get(AT_HIGH_PC), found.get(AT_RANGES)
+        offset, form, implicit = place
+        values.append(unit.encoding.value(unit.data, position + offset, form, implicit))
+    return values[0], values[1], values[2]
+
+
+def call_chain(units: UnitIndex, unit: Unit, functions: FunctionIndex, address: int) -> list[Call]:
+    """The functions whose code an address is, innermost first; empty when no function of the unit contains it.
+
+    Strict descent: the innermost is the deepest DW_TAG_inlined_subroutine whose ranges hold the address, its callers
+    are the entries of that tag and the subprogram above it. Lexical blocks only pass the search on, whether they have
+    ranges or not.
+    """
+    start = functions.find(address)
+    if start is None:
+        return []
+    data = unit.data
+    by_code = unit.abbreviations.by_code
+    steps = unit.abbreviations.steps
+    code, position = read_uleb(data, start)
+    abbreviation = by_code[code]
+    attributes, position = unit.attributes(abbreviation, position)
+    chain = [Call(function_name(units, unit, attributes), 0, 0)]
+    if not abbreviation.has_children:
+        return chain
+    end = len(data)
+    depth = 1  # of the entry at ``position``, below the subprogram
+    floor = 1  # the search ends when it leaves the children of the innermost entry found
+    while position < end:
+        code = data[position]
+        if steps[code]:
+            position += steps[code]
+            continue
+        code, position = read_uleb(data, position)
+        if code == 0:
+            depth -= 1
+            if depth < floor:
+                break
+            continue
+        abbreviation = by_code[code]
+        tag = abbreviation.tag
+        behind_code = position
+        if tag == TAG_INLINED_SUBROUTINE:
+            attributes, position = unit.attributes(abbreviation, position)
+            ranges = unit.ranges(
+                attributes.get(AT_LOW_PC), attributes.get(AT_HIGH_PC), attributes.get(AT_RANGES)
+            )
+            if any(low <= address < high for low, high in ranges):
+                file = attributes.get(AT_CALL_FILE, (0, 0))[0]
+                line = attributes.get(AT_CALL_LINE, (0, 0))[0]
+                if not isinstance(file, int) or not isinstance(line, int):
+                    raise ValueError("a call site that is not a number")
+                chain.append(Call(function_name(units, unit, attributes), file, line))
+                if not abbreviation.has_children:
+                    break
+                depth += 1
+                floor = depth
+                if depth > MAX_DEPTH:
+                    raise ValueError(f"entries nested deeper than {MAX_DEPTH}")
+                continue
+            if abbreviation.has_children:
+                sibling = attributes.get(AT_SIBLING)
+                if sibling is not None and sibling[1] == FORM_REF4 and isinstance(sibling[0], int):
+                    if sibling[0] < position:
+                        raise ValueError(f"DW_AT_sibling that points back to {sibling[0]:#x}")
+                    position = sibling[0]
+                else:
+                    position = _skip_entry(unit, abbreviation, behind_code)
+        elif tag == TAG_LEXICAL_BLOCK and abbreviation.has_children:
+            position = _skip_attributes(unit, abbreviation, position)
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise ValueError(f"entries nested deeper than {MAX_DEPTH}")
+        else:
+            position = _skip_entry(unit, abbreviation, behind_code)
+    chain.reverse()
+    return chain
+
+
+def function_name(units: UnitIndex, unit: Unit, attributes: dict[int, tuple[int | bytes, int]]) -> bytes:
+    """The name of a function entry: its linkage name, else its plain name, else those of the entry that it is an
+    instance of (DW_AT_abstract_origin) or completes (DW_AT_specification). Empty when there is none.
+    """
+    for _ in range(MAX_REFERENCES):
+        for name in (AT_LINKAGE_NAME, AT_MIPS_LINKAGE_NAME, AT_NAME):
+            if name in attributes:
+                text = unit.string(*attributes[name])
+                if text:
+                    return text
+        reference = attributes.get(AT_ABSTRACT_ORIGIN) or attributes.get(AT_SPECIFICATION)
+        if reference is None or not isinstance(reference[0], int):
+            return b""
+        offset, form = reference
+        if form in _LOCAL_REFERENCES:
+            position = offset
+        elif form == FORM_REF_ADDR:
+            unit = units.unit_containing(offset)
+            position = offset - unit.header.offset
+        else:
+            return b""
+        code, position = read_uleb(unit.data, position)
+        attributes, _ = unit.attributes(unit.abbreviations.by_code[code], position)
+    raise ValueError("a circle of references to a function's name")

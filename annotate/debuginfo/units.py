@@ -1,0 +1,363 @@
+"""Which unit holds an address.
+
+``.debug_aranges`` (DWARF 5 section 6.1.2) answers in milliseconds where a compiler writes it (gcc does). A unit that has no
+set there (clang, LTO) is asked for the ranges of its unit entry, which needs a walk over the unit headers; that walk is
+only made when an address is in no set.
+"""
+
+from __future__ import annotations
+
+import struct
+from bisect import bisect_right
+from typing import TYPE_CHECKING, NamedTuple
+
+from annotate.debuginfo.abbreviations import AbbreviationReader
+from annotate.debuginfo.attributes import (
+    AT_ADDR_BASE,
+    AT_HIGH_PC,
+    AT_LOW_PC,
+    AT_RANGES,
+    AT_RNGLISTS_BASE,
+    AT_STR_OFFSETS_BASE,
+    FORM_ADDR,
+    FORM_ADDRX,
+    FORM_ADDRX1,
+    FORM_ADDRX2,
+    FORM_ADDRX3,
+    FORM_ADDRX4,
+    FORM_GNU_ADDR_INDEX,
+    FORM_LINE_STRP,
+    FORM_RNGLISTX,
+    FORM_STRING,
+    FORM_STRP,
+    FORM_STRX,
+    FORM_STRX1,
+    FORM_STRX2,
+    FORM_STRX3,
+    FORM_STRX4,
+    Encoding,
+)
+from annotate.debuginfo.ranges import read_range_list, read_rnglist
+from annotate.errors import DamagedFileError
+from annotate.leb128 import read_uleb
+
+if TYPE_CHECKING:
+    from annotate.debuginfo.abbreviations import Abbreviation, AbbreviationTable
+    from annotate.debuginfo.relocate import DebugSection
+
+UT_COMPILE, UT_TYPE, UT_PARTIAL, UT_SKELETON, UT_SPLIT_COMPILE, UT_SPLIT_TYPE = 1, 2, 3, 4, 5, 6
+
+_ADDRX = frozenset({FORM_ADDRX, FORM_ADDRX1, FORM_ADDRX2, FORM_ADDRX3, FORM_ADDRX4, FORM_GNU_ADDR_INDEX})
+_STRX = frozenset({FORM_STRX, FORM_STRX1, FORM_STRX2, FORM_STRX3, FORM_STRX4})
+
+#: Errors of the byte-level readers; all mean that a unit's bytes are not what they should be.
+DECODING_ERRORS = (IndexError, KeyError, ValueError, struct.error)
+
+Range = tuple[int, int]
+
+
+class DebugSections(NamedTuple):
+    """The sections of one file; absent ones are None. ``source`` names the file in messages."""
+
+    source: str
+    byte_order: str
+    info: DebugSection | None
+    abbrev: DebugSection | None
+    line: DebugSection | None
+    aranges: DebugSection | None
+    ranges: DebugSection | None
+    rnglists: DebugSection | None
+    str: DebugSection | None
+    line_str: DebugSection | None
+    addr: DebugSection | None
+    str_offsets: DebugSection | None
+
+
+class UnitHeader(NamedTuple):
+    """A unit of .debug_info; offsets count from the start of the section."""
+
+    offset: int
+    end: int
+    encoding: Encoding
+    abbrev_offset: int
+    unit_type: int
+    first_entry: int  #: from the start of the unit
+
+
+class Unit:
+    """One unit: its bytes, its abbreviations and its own entry's attributes, read once.
+
+    ``data`` starts at the unit's header, so references within the unit are indexes into it.
+    """
+
+    def __init__(self, sections: DebugSections, header: UnitHeader, reader: AbbreviationReader) -> None:
+        if sections.info is None or sections.abbrev is None:
+            raise DamagedFileError(sections.source, ".debug_info", header.offset, ".debug_abbrev beside it", "none")
+        self.sections = sections
+        self.header = header
+        self.encoding = header.encoding
+        self.data = sections.info.read(header.offset, header.end)
+        try:
+            self.abbreviations: AbbreviationTable = reader.read(sections.abbrev, header.abbrev_offset)
+            code, position = read_uleb(self.data, header.first_entry)
+            self.root_abbreviation: Abbreviation = self.abbreviations.by_code[code]
+            self.root_position = position
+            self.root, self.children = self.attributes(self.root_abbreviation, position)
+            base = self.root.get(AT_LOW_PC)
+            self.base = self.address(*base) if base is not None else 0
+        except DECODING_ERRORS as error:
+            raise DamagedFileError(
+                sections.source, ".debug_info", header.offset, "a readable unit", f"{type(error).__name__}: {error}"
+            ) from error
+
+    def attributes(
+        self, abbreviation: Abbreviation, position: int
+    ) -> tuple[dict[int, tuple[int | bytes, int]], int]:
+        """All attributes of the entry at ``position`` (behind its code) as name -> (value, form), and the end."""
+        result = {}
+        data, encoding = self.data, self.encoding
+        for name, form, implicit in abbreviation.attributes:
+            result[name] = encoding.value(data, position, form, implicit)
+            position = encoding.skip(data, position, form)
+        return result, position
+
+    def number(self, name: int) -> int | None:
+        """A numeric attribute of the unit's own entry."""
+        value = self.root.get(name)
+        return value[0] if value is not None and isinstance(value[0], int) else None
+
+    def address(self, value: int | bytes, form: int) -> int:
+        """The address that an address-class value stands for (addrx goes through .debug_addr)."""
+        if not isinstance(value, int):
+            raise ValueError("an address that is not a number")
+        if form not in _ADDRX:
+            return value
+        section = self.sections.addr
+        if section is None:
+            raise ValueError("an indexed address without .debug_addr")
+        size = self.encoding.address_size
+        base = self.number(AT_ADDR_BASE)
+        offset = (base if base is not None else 8) + value * size
+        return self.encoding.unsigned(section.read(offset, offset + size), 0, size)
+
+    def string(self, value: int | bytes, form: int) -> bytes:
+        """The bytes that a string-class value stands for; empty for forms that need another file."""
+        if isinstance(value, bytes):
+            return value if form == FORM_STRING else b""
+        section = None
+        if form == FORM_STRP:
+            section = self.sections.str
+        elif form == FORM_LINE_STRP:
+            section = self.sections.line_str
+        elif form in _STRX:
+            section = self.sections.str
+            offsets = self.sections.str_offsets
+            if offsets is None:
+                raise ValueError("an indexed string without .debug_str_offsets")
+            size = self.encoding.offset_size
+            base = self.number(AT_STR_OFFSETS_BASE)
+            offset = (base if base is not None else 8) + value * size
+            value = self.encoding.unsigned(offsets.read(offset, offset + size), 0, size)
+        return section.string(value) if section is not None else b""
+
+    def ranges(self, low: tuple[int | bytes, int] | None, high: tuple[int | bytes, int] | None,
+               ranges: tuple[int | bytes, int] | None) -> list[Range]:
+        """The half-open ranges of an entry from its DW_AT_low_pc, high_pc and ranges; empty ones left out."""
+        if ranges is not None:
+            return self._range_list(*ranges)
+        if low is None or high is None:
+            return []
+        start = self.address(*low)
+        value, form = high
+        if not isinstance(value, int):
+            raise ValueError("a DW_AT_high_pc that is not a number")
+        end = self.address(value, form) if form == FORM_ADDR or form in _ADDRX else start + value
+        return [(start, end)] if start < end else []
+
+    def _range_list(self, value: int | bytes, form: int) -> list[Range]:
+        if not isinstance(value, int):
+            raise ValueError("a DW_AT_ranges that is not a number")
+        encoding = self.encoding
+        if encoding.version < 5:
+            if self.sections.ranges is None:
+                raise ValueError("DW_AT_ranges without .debug_ranges")
+            return read_range_list(self.sections.ranges, value, encoding, self.base)
+        if self.sections.rnglists is None:
+            raise ValueError("DW_AT_ranges without .debug_rnglists")
+        if form == FORM_RNGLISTX:
+            base = self.number(AT_RNGLISTS_BASE)
+            if base is None:
+                base = 20 if encoding.offset_size == 8 else 12
+            offset = base + value * encoding.offset_size
+            entry = self.sections.rnglists.read(offset, offset + encoding.offset_size)
+            value = base + encoding.unsigned(entry, 0, encoding.offset_size)
+        return read_rnglist(self.sections.rnglists, value, encoding, self.base, self.address)
+
+    def own_ranges(self) -> list[Range]:
+        """The ranges of the unit's own entry."""
+        root = self.root
+        return self.ranges(root.get(AT_LOW_PC), root.get(AT_HIGH_PC), root.get(AT_RANGES))
+
+
+class UnitIndex:
+    """Address -> unit, for one file."""
+
+    def __init__(self, sections: DebugSections) -> None:
+        self._sections = sections
+        self._readers: dict[Encoding, AbbreviationReader] = {}
+        self._units: dict[int, Unit] = {}
+        self._damaged: dict[int, DamagedFileError] = {}
+        starts, self._ends, self._offsets = _sorted_columns(_read_aranges(sections))
+        self._starts = starts
+        self._header_offsets: list[int] | None = None
+        self._fallback: tuple[list[int], list[int], list[int]] | None = None
+
+    def unit_of(self, address: int) -> Unit | None:
+        """The unit whose ranges contain the address. Raises DamagedFileError when it cannot be read."""
+        offset = _find(self._starts, self._ends, self._offsets, address)
+        if offset is None:
+            if self._fallback is None:
+                self._fallback = _sorted_columns(self._ranges_without_aranges())
+            offset = _find(*self._fallback, address)
+        return None if offset is None else self.unit_at(offset)
+
+    def unit_at(self, offset: int) -> Unit:
+        """The unit whose header is at ``offset`` of .debug_info."""
+        unit = self._units.get(offset)
+        if unit is None:
+            if offset in self._damaged:
+                raise self._damaged[offset]
+            try:
+                header = read_unit_header(self._sections, offset)
+                reader = self._readers.setdefault(header.encoding, AbbreviationReader(header.encoding))
+                unit = self._units[offset] = Unit(self._sections, header, reader)
+            except DamagedFileError as error:
+                self._damaged[offset] = error
+                raise
+        return unit
+
+    def unit_containing(self, offset: int) -> Unit:
+        """The unit that holds an entry, by the entry's offset in .debug_info. Raises DamagedFileError."""
+        if self._header_offsets is None:
+            self._header_offsets = [header.offset for header in self.headers()]
+        position = bisect_right(self._header_offsets, offset) - 1
+        unit = self.unit_at(self._header_offsets[position]) if position >= 0 else None
+        if unit is None or offset >= unit.header.end:
+            raise DamagedFileError(self._sections.source, ".debug_info", offset, "a unit", "none at this place")
+        return unit
+
+    def headers(self) -> list[UnitHeader]:
+        """All unit headers, in order; the list ends before the first damaged one."""
+        info = self._sections.info
+        headers = []
+        offset = 0
+        while info is not None and offset < info.size:
+            try:
+                header = read_unit_header(self._sections, offset)
+            except DamagedFileError:
+                break
+            headers.append(header)
+            offset = header.end
+        return headers
+
+    def _ranges_without_aranges(self) -> list[tuple[int, int, int]]:
+        known = set(self._offsets)
+        ranges = []
+        for header in self.headers():
+            if header.offset not in known and header.unit_type in (UT_COMPILE, UT_PARTIAL, UT_SKELETON):
+                try:
+                    own = self.unit_at(header.offset).own_ranges()
+                except (DamagedFileError, *DECODING_ERRORS):
+                    continue  # a damaged unit costs its own answers; ``unit_at`` remembers it
+                ranges.extend((start, end, header.offset) for start, end in own)
+        return ranges
+
+
+def _sorted_columns(ranges: list[tuple[int, int, int]]) -> tuple[list[int], list[int], list[int]]:
+    ranges.sort()
+    return [r[0] for r in ranges], [r[1] for r in ranges], [r[2] for r in ranges]
+
+
+def _find(starts: list[int], ends: list[int], offsets: list[int], address: int) -> int | None:
+    position = bisect_right(starts, address) - 1
+    if position >= 0 and address < ends[position]:
+        return offsets[position]
+    return None
+
+
+def read_unit_header(sections: DebugSections, offset: int) -> UnitHeader:
+    """Read the header at ``offset`` of .debug_info (DWARF 5 section 7.5.1; versions 2 to 5, both formats)."""
+    info = sections.info
+    if info is None:
+        raise DamagedFileError(sections.source, ".debug_info", offset, "a unit", "no such section")
+    data = info.read(offset, min(offset + 40, info.size))
+    order = sections.byte_order
+    try:
+        (length,) = struct.unpack_from(order + "I", data)
+        start, offset_size = 4, 4
+        if length == 0xFFFFFFFF:
+            (length,) = struct.unpack_from(order + "Q", data, 4)
+            start, offset_size = 12, 8
+        (version,) = struct.unpack_from(order + "H", data, start)
+        letter = "I" if offset_size == 4 else "Q"
+        if version >= 5:
+            unit_type, address_size, abbrev = struct.unpack_from(order + "BB" + letter, data, start + 2)
+            first = start + 4 + offset_size
+            if unit_type in (UT_SKELETON, UT_SPLIT_COMPILE):
+                first += 8
+            elif unit_type in (UT_TYPE, UT_SPLIT_TYPE):
+                first += 8 + offset_size
+        else:
+            abbrev, address_size = struct.unpack_from(order + letter + "B", data, start + 2)
+            unit_type = UT_COMPILE
+            first = start + 3 + offset_size
+    except struct.error:
+        raise DamagedFileError(
+            sections.source, ".debug_info", offset, "a unit header", f"the section's end at {info.size:#x}"
+        ) from None
+    end = offset + start + length
+    if not 2 <= version <= 5 or address_size not in (4, 8) or end > info.size or first > start + length:
+        raise DamagedFileError(
+            sections.source,
+            ".debug_info",
+            offset,
+            "a unit of DWARF 2 to 5 that ends within the section",
+            f"version {version}, address size {address_size}, end at {end:#x}",
+        )
+    return UnitHeader(offset, end, Encoding(order, version, offset_size, address_size), abbrev, unit_type, first)
+
+
+def _read_aranges(sections: DebugSections) -> list[tuple[int, int, int]]:
+    """All (start, end, unit offset) of .debug_aranges; damaged sets are left to the walk over the units."""
+    section = sections.aranges
+    if section is None:
+        return []
+    data = section.read(0, section.size)
+    order = sections.byte_order
+    result = []
+    position = 0
+    while position + 12 <= len(data):
+        (length,) = struct.unpack_from(order + "I", data, position)
+        start, letter = position + 4, "I"
+        if length == 0xFFFFFFFF and position + 24 <= len(data):
+            (length,) = struct.unpack_from(order + "Q", data, position + 4)
+            start, letter = position + 12, "Q"
+        end = start + length
+        head = struct.Struct(order + "H" + letter + "BB")
+        if end > len(data) or length < head.size:
+            break
+        _version, unit, address_size, segment_size = head.unpack_from(data, start)
+        if address_size in (4, 8) and segment_size == 0:
+            first = start + head.size
+            # Tuples start at a multiple of their own size, counted from the start of the set.
+            first += -(first - position) % (2 * address_size)
+            count = (end - first) // (2 * address_size)
+            if count > 0:
+                values = struct.unpack_from(f"{order}{2 * count}{'Q' if address_size == 8 else 'I'}", data, first)
+                for low, size in zip(values[0::2], values[1::2], strict=True):
+                    if size:
+                        result.append((low, low + size, unit))
+                    elif not low:
+                        break
+        position = end
+    return result

@@ -1,0 +1,57 @@
+"""Everything that this package raises on purpose.
+
+    AnnotateError
+    +-- UnreadableFileError     the file system said no: missing, permission, is a directory
+    +-- UnrecognisedFileError   readable, but none of the formats that were expected
+    +-- UnsupportedFileError    the right format, with a feature that is not handled
+    +-- DamagedFileError        the right format, but what it says about itself cannot be true
+    +-- NoDebugInfoError        an intact ELF file without line information
+
+A damaged *file* raises; a *log* never does. A question without an answer (no such symbol, no line at an
+address) is not an error either: it is a ``Missing`` value, see ``annotate.model``.
+
+Each message is one sentence that names the file, what was expected and what was found.
+"""
+
+from __future__ import annotations
+
+
+class AnnotateError(Exception):
+    """Root of all errors below; ``str()`` of it is a sentence for a user."""
+
+    def __init__(self, source: str, problem: str) -> None:
+        super().__init__(f"{source}: {problem}")
+        self.source = source
+        self.problem = problem
+
+
+class UnreadableFileError(AnnotateError):
+    """The operating system refused to open or read ``source``."""
+
+
+class UnrecognisedFileError(AnnotateError):
+    """``source`` holds something else than a file of the expected kinds."""
+
+
+class UnsupportedFileError(AnnotateError):
+    """``source`` is of a known kind but uses a feature that is not handled."""
+
+
+class NoDebugInfoError(AnnotateError):
+    """``source`` is an intact ELF file that carries no line information."""
+
+
+class DamagedFileError(AnnotateError):
+    """``source`` contradicts itself or ends too early.
+
+    ``section`` and ``offset`` (bytes from the start of that section, or of the file where ``section`` is
+    empty) say where.
+    """
+
+    def __init__(self, source: str, section: str, offset: int, expected: str, found: str) -> None:
+        place = f"{section}+{offset:#x}" if section else f"offset {offset:#x}"
+        super().__init__(source, f"damaged at {place}: expected {expected}, found {found}")
+        self.section = section
+        self.offset = offset
+        self.expected = expected
+        self.found = found

@@ -1,0 +1,110 @@
+"""What the lines so far say about their kernel, their boot and their trace.
+
+Sources: ``linux_banner`` (``init/version-timestamp.c``), ``dump_stack_print_info()`` (``lib/dump_stack.c``),
+``dump_kernel_offset()`` (``arch/x86/kernel/setup.c``; arm64 alike).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import regex
+
+from annotate.model import Frame, KernelId, PcKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+_BANNER = regex.compile(rb"\bLinux version (?P<release>[^\s]{1,256}) (?P<version>\(.*#[0-9].*)")
+_CPU_LINE = regex.compile(
+    rb"\bCPU: \d+ (?:UID: \d+ )?PID: \d+ Comm: .{0,64}?(?:Not tainted|Tainted: [A-Z \[\]=,_]{1,512}?) +"
+    rb"(?P<release>[^\s]{1,256}) (?P<version>#\d[^\r\n]*)"
+)
+_BUILD_ID_AT_END = regex.compile(rb"(?<= )(?P<build_id>[0-9a-f]{40})$")
+_OFFSET = regex.compile(rb"\bKernel Offset: (?:0x(?P<offset>[0-9a-f]{1,16}) from 0x|(?P<disabled>disabled))")
+
+
+class LogContext:
+    """Facts of one log, kept current line by line.
+
+    ``kernel`` is the kernel that wrote the current line, ``slide`` the KASLR offset of its boot (None while unknown).
+    ``slides`` are the offsets of all boots where the log was read ahead: panics print theirs at the very end.
+    """
+
+    def __init__(self, slides: Sequence[int | None] = (), kernel: KernelId | None = None) -> None:
+        self._slides = slides
+        self._boot = 0
+        self._pc: tuple[bytes, int, int | None, bytes] | None = None
+        self.kernel = kernel or KernelId()
+        self.slide: int | None = slides[0] if slides else None
+
+    def observe(self, body: bytes) -> None:
+        """Take in one line."""
+        if b"Linux version " in body:
+            match = _BANNER.search(body)
+            if match is not None:
+                self._start_boot(match)
+        elif b" PID: " in body:
+            match = _CPU_LINE.search(body)
+            if match is not None:
+                self._pc = None
+                self._see_cpu_line(match)
+        elif b"Kernel Offset: " in body:
+            self.slide = _slide_of(body, self.slide)
+        elif b"---[ end " in body:
+            self._pc = None
+
+    def _start_boot(self, match: regex.Match[bytes]) -> None:
+        self._boot += 1
+        self.slide = self._slides[self._boot] if self._boot < len(self._slides) else None
+        self._pc = None
+        self.kernel = KernelId(_text(match["release"]), _text(match["version"]))
+
+    def _see_cpu_line(self, match: regex.Match[bytes]) -> None:
+        release, version = _text(match["release"]), _text(match["version"])
+        build_id = _BUILD_ID_AT_END.search(match["version"])
+        known = self.kernel if self.kernel.release == release else KernelId(release, version)
+        if build_id is not None:
+            known = known._replace(build_id=_text(build_id["build_id"]))
+        self.kernel = known
+
+    def place(self, frames: Iterable[Frame]) -> list[Frame]:
+        """Let the trace around them correct what the frames of one line mean on their own.
+
+        A trace entry that repeats the interrupted instruction pointer (``RIP:``, ``pc :``) of the dump above it is that
+        pc, not a return address.
+        """
+        placed = []
+        for frame in frames:
+            identity = (frame.symbol, frame.offset, frame.size, frame.module)
+            if frame.format in ("instruction_pointer", "program_counter"):
+                self._pc = identity
+            elif frame.in_trace and frame.pc is PcKind.RETURN and identity == self._pc:
+                frame = frame._replace(pc=PcKind.EXACT)
+            placed.append(frame)
+        return placed
+
+
+def read_ahead(lines: Iterable[bytes]) -> list[int | None]:
+    """The KASLR offset of what stands before the first banner, then of each boot; None where none is printed.
+
+    ``lines`` are those that hold ``Linux version`` or ``Kernel Offset:``, in order.
+    """
+    slides: list[int | None] = [None]
+    for line in lines:
+        if _BANNER.search(line) is not None:
+            slides.append(None)
+        else:
+            slides[-1] = _slide_of(line, slides[-1])
+    return slides
+
+
+def _slide_of(line: bytes, otherwise: int | None) -> int | None:
+    match = _OFFSET.search(line)
+    if match is None:
+        return otherwise
+    return 0 if match["disabled"] else int(match["offset"], 16)
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")

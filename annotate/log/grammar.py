@@ -1,0 +1,209 @@
+"""One line -> the frames in it.
+
+A frame is an atom, ``name+0xOFFSET/0xSIZE [module build-id]`` as ``%pS`` and ``%pB`` print it (``kernel/kallsyms.c``,
+``__sprint_symbol()``), or a raw address where the kernel has no symbol. What stands before the atom says what the address
+means. Each row of ``FRAME_FORMATS`` is one such context; it is matched backwards from the atom, so no row knows anything
+about timestamps, levels, quoting or colours in front of it. A line yields every frame that it holds.
+
+To add a spelling: add a row, with the kernel function that prints it and a real line; the row's example is a test.
+Rows are tried in order, the first that matches decides.
+"""
+
+from __future__ import annotations
+
+import regex
+
+from annotate.model import Frame, FrameFormat, LogLine, PcKind, RunAddr
+
+# Fragments. C and assembler names, with the suffixes that compilers append (.cold, .isra.0, .constprop.0, .llvm.1234).
+_NAME = rb"[A-Za-z_.$][\w.$]*+"
+_HEX = rb"[0-9a-f]{1,16}+"
+_OLD_ADDRESS = rb"\[<[0-9a-f]{8,16}>\]"
+
+_ATOM = regex.compile(
+    rb"(?<![\w.$])(?P<symbol>" + _NAME + rb")\+0x(?P<offset>" + _HEX + rb")/0x(?P<size>" + _HEX + rb")(?![\w.$])"
+    rb"(?P<bracket> \[(?P<module>[\w-]++)(?: (?P<build_id>[0-9a-f]{2,64}+))?\])?"
+)
+
+#: A 64-bit kernel address on its own: both x86-64 and arm64 kernels live in the top 2**48 bytes. Hashed pointers have
+#: their upper half zero and never match.
+_RAW = regex.compile(rb"(?<![\w.$+/-])0x(?P<address>ffff[0-9a-f]{12})(?![\w.$/-])")
+
+#: What makes a line end behind a trace entry: marks of the unwinder, closing quotes, colours.
+_END_OF_ENTRY = regex.compile(
+    rb"(?: ?\((?:[A-Z]+|unreliable)\))?(?: <[0-9a-f]{8,16}>)?(?:[\s\"',;}]|\x1b\[[\d;]*[mK]|\\n)*+$"
+)
+
+#: A location that stands behind a frame already: ours and the kernel's ``(a/b.c:12)``, syzbot's ``a/b.c:12``.
+_ANNOTATION = regex.compile(rb" (?:\([^()\n]{1,4096}?:\d+(?:[,)]| in | or )|[\w./+-]{1,4096}\.(?:[chS]|cc|rs):\d+\b)")
+
+_ADDRESS_BEFORE = regex.compile(rb"(?r)\[<(?P<address>[0-9a-f]{16})>\] ?(?:\? ?)?")
+_ADDRESS_BEHIND = regex.compile(rb" <(?P<address>[0-9a-f]{16})>")
+
+FRAME_FORMATS: tuple[FrameFormat, ...] = (
+    FrameFormat(
+        "instruction_pointer", "x86",
+        rb"\bRIP: (?:00[0-9a-f]{2}:)?(?:" + _OLD_ADDRESS + rb" +)*", PcKind.EXACT,
+        "show_ip(), arch/x86/kernel/dumpstack.c",
+        b"[   20.164292] RIP: 0010:helper+0x17/0x40 [oopser]",
+    ),
+    FrameFormat(
+        "program_counter", "arm64", rb"\bpc : (?:" + _OLD_ADDRESS + rb" +)*", PcKind.EXACT,
+        "__show_regs(), arch/arm64/kernel/process.c",
+        b"[   21.318843] pc : helper+0x28/0x6c [oopser]",
+    ),
+    FrameFormat(
+        "link_register", "arm64", rb"\blr : (?:" + _OLD_ADDRESS + rb" +)*", PcKind.RETURN,
+        "__show_regs(), arch/arm64/kernel/process.c",
+        b"[   21.318843] lr : oopser_null_deref+0x14/0x34 [oopser]",
+    ),
+    FrameFormat(
+        "warning", "all", rb"\bWARNING: [^\n]{0,512}\bat (?:[^\s]{1,512}:\d+ )?", PcKind.EXACT,
+        "__warn(), kernel/panic.c",
+        b"[   14.010] WARNING: CPU: 0 PID: 7 at mm/vmalloc.c:2873 __vmalloc_node_range+0x769/0x970",
+    ),
+    FrameFormat(
+        "sanitizer_title", "all", rb"\bBUG: (?:KASAN|KMSAN|KCSAN|KFENCE): [^\n]{1,256}? in ", PcKind.RETURN,
+        "print_error_description(), mm/kasan/report.c",
+        b"BUG: KASAN: use-after-free in tcp_v4_early_demux+0x967/0xa60",
+    ),
+    FrameFormat(
+        "idle_cpu", "all", rb"\bskipped: idling at ", PcKind.EXACT,
+        "nmi_cpu_backtrace(), lib/nmi_backtrace.c: instruction_pointer(regs)",
+        b"[   24.61] NMI backtrace for cpu 1 skipped: idling at native_safe_halt+0xe/0x10",
+    ),
+    FrameFormat(
+        "initcall", "all", rb"\b(?:[cC]alling|initcall) {1,2}", PcKind.ENTRY,
+        "trace_initcall_start_cb(), init/main.c; pci_fixup_device(), syscore_suspend()",
+        b"[    0.451] initcall acpi_init+0x0/0x4f0 returned 0 after 12 usecs",
+    ),
+    FrameFormat(
+        "function_traced", "all", rb"\[\d{3,}\] +[^\s]{1,16} +\d+\.\d+: ", PcKind.EXACT,
+        "trace_fn_trace(), kernel/trace/trace_output.c",
+        b"    dd-719  [000] .....  25.1: xfs_file_fsync+0x0/0x2f0 [xfs] <-vfs_write+0x10f/0x3f0",
+    ),
+    FrameFormat(
+        "function_caller", "all", rb"<-", PcKind.RETURN,
+        "trace_fn_trace(), kernel/trace/trace_output.c",
+        b"    dd-719  [000] .....  25.1: ext4_sync_file <-do_fsync+0x38/0x70",
+    ),
+    FrameFormat(
+        "kprobe_hit", "all", rb"\d\.\d+: \w{1,64}: \(", PcKind.EXACT,
+        "print_kprobe_event(), kernel/trace/trace_kprobe.c",
+        b"    dd-719  [000] .....  25.1: labp: (vfs_fsync_range+0x0/0xa0)",
+    ),
+    FrameFormat(
+        "event_stack", "all", rb"=> ", PcKind.RETURN,
+        "trace_stack_print(), kernel/trace/trace_output.c",
+        b" => vfs_read+0x98/0x180",
+    ),
+    FrameFormat(
+        "process_stack", "all", rb"\[<0>\] ", PcKind.RETURN,
+        "proc_pid_stack(), fs/proc/base.c",
+        b"[<0>] ep_poll+0x425/0x470",
+    ),
+    FrameFormat(
+        "trace_entry", "all",
+        rb"(?:^|[\]>:;|\"'m]|[ \t](?=[ \t]))[ \t]*(?:" + _OLD_ADDRESS + rb" ?)?(?:\? ?)?", PcKind.RETURN,
+        "printk_stack_address(), arch/x86/kernel/dumpstack.c; dump_backtrace_entry(), arch/arm64/kernel/stacktrace.c",
+        b"[   20.164778]  ? alloc_fd+0xb5/0x150",
+    ),
+    FrameFormat(
+        "mention", "all", rb"", PcKind.RETURN,
+        "any %pS or %pB in running text, such as print_track(), mm/slub.c",
+        b"[   22.9] Allocated in oopser_uaf+0x1e/0x90 [oopser] age=0 cpu=0 pid=719",
+    ),
+)
+
+_BY_NAME = {row.name: row for row in FRAME_FORMATS}
+_CONTEXT = regex.compile(rb"(?r)(?:" + b"|".join(b"(?P<%s>%s)" % (row.name.encode(), row.before) for row in FRAME_FORMATS) + b")")
+
+#: Formats whose line is one entry of a stack trace whatever stands behind the frame.
+_TRACES = frozenset({"event_stack", "process_stack"})
+#: Formats in which a raw address may stand for a frame.
+_RAW_FORMATS = frozenset({"trace_entry", "event_stack", "instruction_pointer"})
+
+
+def find_frames(line: LogLine) -> list[Frame]:
+    """Every frame of a line, left to right."""
+    body = line.body
+    frames = []
+    if b"+0x" in body:
+        frames = [_frame(body, match) for match in _ATOM.finditer(body)]
+    if b"0xffff" in body:
+        frames += [frame for match in _RAW.finditer(body) if (frame := _raw_frame(body, match)) is not None]
+        frames.sort(key=_start)
+    return frames
+
+
+def _start(frame: Frame) -> int:
+    return frame.span[0]
+
+
+def _frame(body: bytes, match: regex.Match[bytes]) -> Frame:
+    start, end = match.start(), match.end()
+    name, in_trace = _format(body, start, end)
+    offset = int(match["offset"], 16)
+    pc = _BY_NAME[name].pc
+    if name == "mention" and offset == 0:
+        # A function that is named, not returned to: hints, handlers, callbacks.
+        pc = PcKind.ENTRY
+    return Frame(
+        (start, match.end("size")),
+        end,
+        match["symbol"],
+        offset,
+        int(match["size"], 16),
+        match["module"] or b"",
+        match["build_id"] or b"",
+        _printed_address(body, start, end),
+        pc,
+        not body.endswith((b"? ", b"?"), 0, start),
+        in_trace,
+        _ANNOTATION.match(body, end) is not None,
+        name,
+    )
+
+
+def _raw_frame(body: bytes, match: regex.Match[bytes]) -> Frame | None:
+    start, end = match.span()
+    name, in_trace = _format(body, start, end)
+    if name not in _RAW_FORMATS or not (in_trace or name == "instruction_pointer"):
+        return None
+    return Frame(
+        (start, end),
+        end,
+        b"",
+        0,
+        0,
+        b"",
+        b"",
+        RunAddr(int(match["address"], 16)),
+        _BY_NAME[name].pc,
+        not body.endswith((b"? ", b"?"), 0, start),
+        in_trace,
+        _ANNOTATION.match(body, end) is not None,
+        name,
+    )
+
+
+def _format(body: bytes, start: int, end: int) -> tuple[str, bool]:
+    """The row that a frame at ``start`` to ``end`` belongs to, and whether it is an entry of a trace."""
+    match = _CONTEXT.match(body, 0, start)
+    name = (match.lastgroup if match is not None else None) or "mention"
+    if name in _TRACES:
+        return name, True
+    if name == "trace_entry":
+        if _END_OF_ENTRY.match(body, end) is not None:
+            return name, True
+        return "mention", False
+    return name, False
+
+
+def _printed_address(body: bytes, start: int, end: int) -> RunAddr | None:
+    """A raw address that is printed beside a symbol; hashed and masked ones are none."""
+    match = _ADDRESS_BEFORE.match(body, 0, start) or _ADDRESS_BEHIND.match(body, end)
+    if match is None:
+        return None
+    address = int(match["address"], 16)
+    return RunAddr(address) if address >> 32 else None

@@ -1,0 +1,170 @@
+"""The words that more than one room speaks. Values only: nothing here reads, decides or prints.
+
+All records are immutable named tuples. A frozen dataclass would say the same, but importing ``dataclasses`` (it pulls
+in ``inspect``, ``ast`` and ``dis``) costs 13 ms of a filter whose whole cold run is about 150 ms, and building one
+takes three times as long.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple, NewType
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+#: An address as the running kernel printed it: KASLR slide and module base included.
+RunAddr = NewType("RunAddr", int)
+
+#: An address as the linker assigned it. In a module (a relocatable file) every allocated section gets a base of
+#: its own first, the way the kernel's module loader would lay them out: see ``debuginfo/module_layout.py``.
+LinkAddr = NewType("LinkAddr", int)
+
+
+class LogLine(NamedTuple):
+    """One line of a log; ``body + ending`` is the input, byte for byte."""
+
+    number: int  #: counts from 1 within its log
+    body: bytes
+    ending: bytes  #: ``\\n``, ``\\r\\n``, any number of ``\\r`` before ``\\n``, or nothing at the end of the input
+
+
+class LogBlock(NamedTuple):
+    """A run of bytes in which nothing is of interest; it passes through untouched."""
+
+    data: bytes
+
+
+class PcKind(Enum):
+    """What an address stands for; decided by the grammar, used once, in ``resolve.py``."""
+
+    RETURN = "return"  #: behind a call: the line asked for is the call's, one byte earlier
+    EXACT = "exact"  #: an instruction pointer: looked up as it is
+    ENTRY = "entry"  #: a function pointer printed as such: the function's first own line
+
+
+class FrameFormat(NamedTuple):
+    """One spelling of a frame: a row of the grammar.
+
+    ``before`` is a pattern for what stands between the start of the line and the frame; it is matched backwards from
+    the frame, so it needs no knowledge of any prefix. ``printed_by`` names the kernel function the format comes from.
+    """
+
+    name: str
+    arches: str
+    before: bytes
+    pc: PcKind
+    printed_by: str
+    example: bytes
+
+
+class Frame(NamedTuple):
+    """One frame in one line. All positions are byte offsets into ``LogLine.body``."""
+
+    span: tuple[int, int]  #: the symbol through the closing of size, or the bare address
+    end: int  #: behind the module bracket: where an annotation goes
+    symbol: bytes  #: empty for a bare address
+    offset: int
+    size: int | None  #: None where the text gives no size
+    module: bytes  #: empty for the kernel itself
+    build_id: bytes  #: as printed in the module bracket (hex), or empty
+    address: RunAddr | None  #: a raw address that stands for this frame
+    pc: PcKind
+    reliable: bool
+    in_trace: bool  #: an entry of a stack trace, as opposed to a mention in running text
+    annotated: bool  #: the text already names a location behind this frame
+    format: str
+
+
+class KernelId(NamedTuple):
+    """What is known of a kernel; empty strings where nothing is known, never a guess."""
+
+    release: str = ""
+    version: str = ""
+    arch: str = ""
+    build_id: str = ""
+
+
+class Symbol(NamedTuple):
+    """A symbol as kallsyms knows it."""
+
+    name: bytes
+    address: LinkAddr
+    size: int  #: distance to the next kallsyms symbol: what the kernel prints behind the slash
+    sizes: tuple[int, ...]  #: every size that a kernel may print for it (the last symbol of a module has several)
+    st_size: int  #: the ELF symbol's own size; 0 for much assembly
+    is_code: bool
+    ends_section: bool  #: nothing follows in its section, so in memory anything may
+
+    @property
+    def end(self) -> LinkAddr:
+        """First address behind the symbol, padding included."""
+        return LinkAddr(self.address + self.size)
+
+
+class Location(NamedTuple):
+    """A place in the source. In a chain, innermost first; all but the last are inlined calls."""
+
+    file: str
+    line: int
+    function: str
+    inlined: bool
+
+
+class Missing(Enum):
+    """Why a frame has no line. The value is the word of the JSON output, ``sentence`` the one for people."""
+
+    NO_KERNEL = "no-kernel"
+    NO_MODULE = "no-module"
+    NO_TABLE = "no-table"
+    NO_SYMBOL = "no-symbol"
+    SIZE_DIFFERS = "size-differs"
+    BUILD_ID_DIFFERS = "build-id-differs"
+    AMBIGUOUS = "ambiguous"
+    HASHED = "hashed"
+    NO_LINE = "no-line"
+    NO_OFFSET = "no-offset"
+    DATA = "data"
+    CORRUPT = "corrupt"
+
+    @property
+    def sentence(self) -> str:
+        """One clause that completes 'N frames: ...'."""
+        return _SENTENCES[self]
+
+
+_SENTENCES = {
+    Missing.NO_KERNEL: "no vmlinux or table of this kernel",
+    Missing.NO_MODULE: "no file of this module",
+    Missing.NO_TABLE: "no debug info",
+    Missing.NO_SYMBOL: "no such symbol",
+    Missing.SIZE_DIFFERS: "the symbol has another size: the file is of another build",
+    Missing.BUILD_ID_DIFFERS: "the file has another build id",
+    Missing.AMBIGUOUS: "several functions have this name and size",
+    Missing.HASHED: "the address is hashed or masked",
+    Missing.NO_LINE: "the debug info names no line there",
+    Missing.NO_OFFSET: "a raw address, and the log has no 'Kernel Offset:' line: give --kaslr-offset",
+    Missing.DATA: "a variable, not code",
+    Missing.CORRUPT: "the offset lies behind the end of the symbol",
+}
+
+
+class Resolution(NamedTuple):
+    """The answer for one frame: exactly one of ``locations`` and ``missing`` is set.
+
+    With ``missing`` AMBIGUOUS, ``candidates`` holds the chain of every function that it may be. ``detail`` says for
+    people what was tried; it never decides anything.
+    """
+
+    frame: Frame
+    locations: tuple[Location, ...]
+    missing: Missing | None
+    candidates: tuple[tuple[Location, ...], ...] = ()
+    detail: str = ""
+
+
+class AnnotatedLine(NamedTuple):
+    """All that a renderer ever sees of a line."""
+
+    line: LogLine
+    resolutions: Sequence[Resolution]

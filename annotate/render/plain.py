@@ -1,0 +1,76 @@
+"""The text form: the log as it was, with ``(file:line)`` inserted behind each frame.
+
+Lines are never rebuilt: annotations are spliced in at byte positions, so everything else stays as it is.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from annotate.model import LogBlock, Missing
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from annotate.model import AnnotatedLine, Location, Resolution
+    from annotate.render import RenderOptions
+    from annotate.summary import Summary
+
+#: Candidates of an ambiguous frame that are spelled out.
+MAX_CANDIDATES = 3
+
+#: A path comes from debug info, which may be anybody's; it must not break the line or steer a terminal.
+_UNPRINTABLE = {code: "?" for code in (*range(0x20), 0x7F, *range(0x80, 0xA0))}
+
+
+class PlainRenderer:
+    """``--format text``."""
+
+    def __init__(self, options: RenderOptions) -> None:
+        self._innermost_only = options.inlines == "innermost"
+
+    def render(self, log: str, piece: AnnotatedLine | LogBlock) -> bytes:
+        """The line with its annotations. ``log`` does not matter here."""
+        if isinstance(piece, LogBlock):
+            return piece.data
+        line, resolutions = piece
+        parts = []
+        done = 0
+        for resolution in resolutions:
+            text = self.annotation(resolution)
+            if text:
+                end = resolution.frame.end
+                parts += (line.body[done:end], text)
+                done = end
+        return b"".join((*parts, line.body[done:], line.ending))
+
+    def finish(self, summary: Summary) -> bytes:
+        """Nothing stands behind a text log."""
+        return b""
+
+    def annotation(self, resolution: Resolution) -> bytes:
+        """What goes behind one frame, with a blank in front; nothing when there is no answer."""
+        if resolution.missing is Missing.AMBIGUOUS:
+            text = _alternatives(resolution.candidates)
+        elif resolution.locations:
+            symbol = resolution.frame.symbol.decode("utf-8", "surrogateescape")
+            text = _chain(resolution.locations[:1] if self._innermost_only else resolution.locations, symbol)
+        else:
+            return b""
+        return f" ({text.translate(_UNPRINTABLE)})".encode("utf-8", "surrogateescape")
+
+
+def _chain(locations: Sequence[Location], symbol: str) -> str:
+    """Innermost first; a function is named unless it is the printed one."""
+    return ", ".join(
+        f"{place.file}:{place.line}" + (f" in {place.function}" if place.inlined or place.function != symbol else "")
+        for place in locations
+    )
+
+
+def _alternatives(candidates: Sequence[Sequence[Location]]) -> str:
+    places = list(dict.fromkeys(f"{chain[0].file}:{chain[0].line}" if chain else "?" for chain in candidates))
+    shown = places[:MAX_CANDIDATES]
+    if len(places) > MAX_CANDIDATES:
+        shown.append(f"{len(places) - MAX_CANDIDATES} more")
+    return " or ".join(shown)

@@ -1,0 +1,217 @@
+"""A frame and the image that it is from -> the source locations, or the reason why there are none.
+
+This is the only place that does arithmetic on addresses: the slide, the byte before a return address, the ends of
+symbols. The order of the decisions:
+
+1. the image: the kernel, or the one module that the frame names;
+2. the symbol: by name and by the size that kallsyms prints; never by name alone, never the first of several;
+3. the address: what the frame's ``PcKind`` says;
+4. the line; of several symbols that fit, all must give the same one, or evidence must settle it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from annotate.model import Frame, LinkAddr, Location, Missing, PcKind, Resolution
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from annotate.log.context import LogContext
+    from annotate.model import KernelId, RunAddr, Symbol
+
+Chain = tuple[Location, ...]
+
+
+class KernelImage(Protocol):
+    """One kernel or one module that can be asked. Addresses are as linked."""
+
+    @property
+    def is_module(self) -> bool:
+        """Whether it is a module (relocatable, sizes may differ at the end of a section)."""
+
+    def prepare(self, names: Iterable[bytes]) -> None:
+        """Say which symbols will be asked for, so that they can be looked up together."""
+
+    def find(self, name: bytes) -> Sequence[Symbol]:
+        """Every symbol of that name."""
+
+    def symbol_at(self, address: LinkAddr) -> Symbol | None:
+        """The symbol of the code at an address."""
+
+    def chain(self, address: LinkAddr, symbol: Symbol) -> Chain:
+        """The locations of an address of ``symbol``, innermost first; rows of other functions are never used."""
+
+    def call_target(self, address: LinkAddr) -> LinkAddr | None:
+        """Where the direct call that ends at this return address leads, if it can be told."""
+
+
+class Absence(NamedTuple):
+    """Why there is no image; ``detail`` says what was tried."""
+
+    missing: Missing
+    detail: str
+
+
+class ImageSource(Protocol):
+    """The world, as far as resolving needs it."""
+
+    def image_for(self, module: bytes, build_id: bytes, kernel: KernelId) -> KernelImage | Absence:
+        """The image of a module (of the kernel itself when ``module`` is empty)."""
+
+
+class Resolver:
+    """Resolves the frames of one log, in order."""
+
+    def __init__(self, images: ImageSource, slide: int | None = None) -> None:
+        self._images = images
+        self._slide = slide
+        self._callee: tuple[int, LinkAddr] | None = None
+        self._last_line = 0
+
+    def prepare(self, frames: Iterable[Frame], kernel: KernelId) -> None:
+        """Look the symbols of many frames up together."""
+        names: dict[tuple[bytes, bytes], set[bytes]] = {}
+        for frame in frames:
+            if frame.symbol and not frame.annotated:
+                names.setdefault((frame.module, frame.build_id), set()).add(frame.symbol)
+        for (module, build_id), symbols in names.items():
+            image = self._images.image_for(module, build_id, kernel)
+            if not isinstance(image, Absence):
+                image.prepare(symbols)
+
+    def resolve(self, frame: Frame, line_number: int, context: LogContext) -> Resolution:
+        """Answer for one frame. Frames must come in the order of the log."""
+        if frame.annotated:
+            return Resolution(frame, (), None)
+        image = self._images.image_for(frame.module, frame.build_id, context.kernel)
+        if isinstance(image, Absence):
+            return Resolution(frame, (), image.missing, detail=image.detail)
+        slide = self._slide if self._slide is not None else context.slide
+        if not frame.symbol:
+            return _resolve_raw(frame, image, slide)
+        symbols = _fitting_symbols(frame, image)
+        if isinstance(symbols, Missing):
+            return Resolution(frame, (), symbols)
+        answers = [(symbol, _locate(frame, image, symbol)) for symbol in symbols]
+        if len({chain for _, chain in answers}) > 1:
+            answers = self._settle(frame, line_number, image, slide, answers)
+        self._remember_callee(frame, line_number, answers)
+        chains = tuple(dict.fromkeys(chain for _, chain in answers))
+        if len(chains) > 1:
+            return Resolution(frame, (), Missing.AMBIGUOUS, candidates=chains)
+        if not chains[0]:
+            return Resolution(frame, (), Missing.NO_LINE)
+        return Resolution(frame, chains[0], None)
+
+    def _settle(
+        self,
+        frame: Frame,
+        line_number: int,
+        image: KernelImage,
+        slide: int | None,
+        answers: list[tuple[Symbol, Chain]],
+    ) -> list[tuple[Symbol, Chain]]:
+        """Keep the candidates that other evidence in the log speaks for; all of them when there is none."""
+        if frame.address is not None and slide is not None and not image.is_module:
+            there = [answer for answer in answers if answer[0].address + frame.offset + slide == frame.address]
+            if there:
+                return there
+        if self._callee is not None and frame.pc is PcKind.RETURN and line_number == self._last_line + 1:
+            callee = self._callee[1]
+            calling = [
+                answer
+                for answer in answers
+                if image.call_target(LinkAddr(answer[0].address + frame.offset)) == callee
+            ]
+            if calling:
+                return calling
+        return answers
+
+    def _remember_callee(self, frame: Frame, line_number: int, answers: list[tuple[Symbol, Chain]]) -> None:
+        """The frame printed just before an entry is what that entry called; ``?`` entries are skipped over."""
+        if not frame.in_trace:
+            self._callee = None
+        elif frame.reliable:
+            symbols = [symbol for symbol, _ in answers]
+            self._callee = (line_number, symbols[0].address) if len(symbols) == 1 and not frame.module else None
+        elif line_number != self._last_line + 1:
+            self._callee = None
+        self._last_line = line_number
+
+
+def _fitting_symbols(frame: Frame, image: KernelImage) -> list[Symbol] | Missing:
+    """The symbols that the frame may mean, or why there is none."""
+    named = image.find(frame.symbol)
+    if not named:
+        return Missing.NO_SYMBOL
+    code = [symbol for symbol in named if symbol.is_code]
+    if not code:
+        return Missing.DATA
+    if frame.size is None:
+        return [symbol for symbol in code if frame.offset <= symbol.size] or Missing.CORRUPT
+    if frame.offset > frame.size:
+        return Missing.CORRUPT
+    fitting = [symbol for symbol in code if frame.size in symbol.sizes]
+    if fitting:
+        return fitting
+    if image.is_module and len(code) == 1:
+        # The loader may have put more behind the last symbol of a section than the file shows (PLTs, trampolines).
+        symbol = code[0]
+        if symbol.ends_section and frame.offset <= symbol.st_size <= frame.size:
+            return [symbol]
+    return Missing.SIZE_DIFFERS
+
+
+def _locate(frame: Frame, image: KernelImage, symbol: Symbol) -> Chain:
+    """The chain for a frame, if it means this symbol; empty when there is no line."""
+    address = LinkAddr(symbol.address + frame.offset)
+    size = symbol.size if frame.size is None else frame.size
+    if frame.pc is PcKind.EXACT and frame.offset < size:
+        chain = _named(image.chain(address, symbol), symbol)
+        # An instruction that the compiler gave no line of its own: the call before it is the next best.
+        return chain or (_named(image.chain(LinkAddr(address - 1), symbol), symbol) if frame.offset else ())
+    if frame.pc is PcKind.ENTRY:
+        return _named(image.chain(address, symbol), symbol)
+    if frame.offset == 0:
+        # A return address at the very start of a function: the call before it, in the symbol before, never returns.
+        # (Kernels that look up address - 1 themselves, x86 among them, never print this.)
+        return _last_of_previous(image, symbol)
+    if frame.offset == size and not frame.reliable:
+        # Nearly always a stale pointer to the start of the next function, not a return address at all.
+        following = image.symbol_at(symbol.end)
+        return _named(image.chain(following.address, following), following) if following is not None else ()
+    return _named(image.chain(LinkAddr(address - 1), symbol), symbol)
+
+
+def _last_of_previous(image: KernelImage, symbol: Symbol) -> Chain:
+    address = LinkAddr(symbol.address - 1)
+    previous = image.symbol_at(address)
+    return _named(image.chain(address, previous), previous) if previous is not None else ()
+
+
+def _resolve_raw(frame: Frame, image: KernelImage, slide: int | None) -> Resolution:
+    """A raw address that stands alone."""
+    if frame.address is None or slide is None:
+        return Resolution(frame, (), Missing.NO_OFFSET)
+    address = _to_link(frame.address, slide)
+    if frame.pc is PcKind.RETURN:
+        address = LinkAddr(address - 1)
+    symbol = image.symbol_at(address)
+    if symbol is None:
+        return Resolution(frame, (), Missing.NO_SYMBOL)
+    chain = _named(image.chain(address, symbol), symbol)
+    return Resolution(frame, chain, None if chain else Missing.NO_LINE)
+
+
+def _to_link(address: RunAddr, slide: int) -> LinkAddr:
+    return LinkAddr(address - slide)
+
+
+def _named(chain: Chain, symbol: Symbol) -> Chain:
+    """The outermost function carries the symbol's name: ``foo.cold``, ``foo.isra.0``, as the kernel prints it."""
+    if not chain:
+        return chain
+    name = symbol.name.decode("utf-8", "surrogateescape")
+    return (*chain[:-1], chain[-1]._replace(function=name))
