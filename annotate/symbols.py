@@ -211,13 +211,14 @@ class SymbolTable:
         """String table offsets of the names that kallsyms leaves out."""
         if self._hidden is None:
             strings = self._columns.strings
-            self._hidden = set()
+            places = set()
             for prefix in _HIDDEN_PREFIXES:
-                needle = b"\0" + prefix
-                position = strings.find(needle)
+                # Not only behind a NUL: "$x" is usually the merged tail of another name.
+                position = strings.find(prefix)
                 while position >= 0:
-                    self._hidden.add(position + 1)
-                    position = strings.find(needle, position + 1)
+                    places.add(position)
+                    position = strings.find(prefix, position + 1)
+            self._hidden = places.intersection(self._columns.names)
         return self._hidden
 
     def containing(self, address: LinkAddr) -> Symbol | None:

@@ -49,8 +49,19 @@ class DwarfLines:
         function before it (padding and patchable nops have no rows of their own): the first row behind the address
         within the symbol is taken instead.
         """
-        lines = self._lines_of(address)
-        return lines.chain(address, start, end) if lines is not None else ()
+        try:
+            unit = self._index.unit_of(address)
+            if unit is None:
+                # The first function of a unit may begin with nops that no unit claims (arm64 modules).
+                following = self._index.next_unit(address, end)
+                if following is None:
+                    return ()
+                address, unit = following
+            lines = self._unit_lines(unit.header.offset)
+            return lines.chain(address, start, end) if lines is not None else ()
+        except DamagedFileError as error:
+            self._note(error)
+            return ()
 
     def rows(self) -> Iterator[tuple[int, str, int]]:
         """Every place where file or line change, as (address, file, line), by address; no file and line 0 where a
@@ -75,14 +86,6 @@ class DwarfLines:
             covered_to = end
         if last is not None:
             yield covered_to, "", 0
-
-    def _lines_of(self, address: int) -> UnitLines | None:
-        try:
-            unit = self._index.unit_of(address)
-        except DamagedFileError as error:
-            self._note(error)
-            return None
-        return None if unit is None else self._unit_lines(unit.header.offset)
 
     def _unit_lines(self, offset: int) -> UnitLines | None:
         if offset not in self._units:

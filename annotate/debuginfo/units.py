@@ -221,6 +221,15 @@ class UnitIndex:
             offset = _find(*self._fallback, address)
         return None if offset is None else self.unit_at(offset)
 
+    def next_unit(self, start: int, end: int) -> tuple[int, Unit] | None:
+        """The first address behind ``start`` and before ``end`` that any unit has, and that unit."""
+        best = None
+        for starts, offsets in ((self._starts, self._offsets), self._fallback[::2] if self._fallback else ([], [])):
+            position = bisect_right(starts, start)
+            if position < len(starts) and starts[position] < end and (best is None or starts[position] < best[0]):
+                best = starts[position], offsets[position]
+        return None if best is None else (best[0], self.unit_at(best[1]))
+
     def unit_at(self, offset: int) -> Unit:
         """The unit whose header is at ``offset`` of .debug_info."""
         unit = self._units.get(offset)

@@ -104,7 +104,8 @@ FRAME_FORMATS: tuple[FrameFormat, ...] = (
     ),
     FrameFormat(
         "trace_entry", "all",
-        rb"(?:^|[\]>:;|\"'m]|[ \t](?=[ \t]))[ \t]*(?:" + _OLD_ADDRESS + rb" ?)?(?:\? ?)?", PcKind.RETURN,
+        rb"(?:(?:^|[\]>;|\"']|\xe2\x94\x82|\x1b\[[\d;]*m)[ \t]*|(?:[:}]|\d:\d\d)[ \t]{2,})(?:" + _OLD_ADDRESS + rb" ?)?(?:\? ?)?",
+        PcKind.RETURN,
         "printk_stack_address(), arch/x86/kernel/dumpstack.c; dump_backtrace_entry(), arch/arm64/kernel/stacktrace.c",
         b"[   20.164778]  ? alloc_fd+0xb5/0x150",
     ),
