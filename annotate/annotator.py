@@ -2,7 +2,8 @@
 
     chunks --scan--> lines --grammar--> frames --context--> placed frames --resolve--> resolutions
 
-The world is handed in as an ``ImageSource``; what to write is a renderer's business. Nothing here opens, prints or waits.
+The world is handed in as an ``ImageSource``; what to write is a renderer's business. Nothing here opens, prints or
+waits.
 """
 
 from __future__ import annotations

@@ -46,12 +46,14 @@ class PcKind(Enum):
 class FrameFormat(NamedTuple):
     """One spelling of a frame: a row of the grammar.
 
-    ``before`` is a pattern for what stands between the start of the line and the frame; it is matched backwards from
-    the frame, so it needs no knowledge of any prefix. ``printed_by`` names the kernel function the format comes from.
+    ``before`` is a pattern for what stands right before the frame; it is matched backwards from the frame, so it
+    needs no knowledge of any prefix. ``cue`` are bytes that a line of this format holds; a cheap test before the
+    pattern. ``printed_by`` names the kernel function the format comes from.
     """
 
     name: str
     arches: str
+    cue: bytes
     before: bytes
     pc: PcKind
     printed_by: str

@@ -121,9 +121,7 @@ class Resolver:
         if self._callee is not None and frame.pc is PcKind.RETURN and line_number == self._last_line + 1:
             callee = self._callee[1]
             calling = [
-                answer
-                for answer in answers
-                if image.call_target(LinkAddr(answer[0].address + frame.offset)) == callee
+                answer for answer in answers if image.call_target(LinkAddr(answer[0].address + frame.offset)) == callee
             ]
             if calling:
                 return calling

@@ -4,8 +4,9 @@ The size behind the slash of ``vfs_write+0x1c6/0xff0`` is not the ELF symbol's s
 prints the distance to the next symbol, alignment padding included (``kernel/kallsyms.c``, ``get_symbol_pos()``; for
 modules ``kernel/module/kallsyms.c``, ``find_kallsyms_symbol()``). In real logs the two differ for 54 % of the frames.
 
-Built for one cold question: the table of a vmlinux has about 120 000 entries, a dictionary of them takes 48 ms, and an oops
-asks for a few dozen names. So names are searched for in the string table as bytes and the entries are kept as columns.
+Built for one cold question: the table of a vmlinux has about 120 000 entries, a dictionary of them takes 48 ms, and
+an oops asks for a few dozen names. So names are searched for in the string table as bytes and the entries are kept as
+columns.
 """
 
 from __future__ import annotations
@@ -18,17 +19,20 @@ from typing import TYPE_CHECKING, NamedTuple
 from annotate.model import LinkAddr, Symbol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 STT_OBJECT, STT_SECTION, STT_FILE, STT_COMMON, STT_TLS = 1, 3, 4, 5, 6
 _SHN_UNDEF, _SHN_LORESERVE = 0, 0xFF00
 
-#: Names that kallsyms leaves out, so they end no symbol: mapping symbols and local labels (``is_mapping_symbol()``), and
-#: what ``scripts/kallsyms.c`` drops. A name of a few others there (arm veneers) matters to part of 32-bit arm only.
+#: Names that kallsyms leaves out, so they end no symbol: mapping symbols and local labels (``is_mapping_symbol()``),
+#: and what ``scripts/kallsyms.c`` drops.
 _HIDDEN_PREFIXES = (b"$", b".L", b"L0", b"__crc_", b"__kcfi_typeid_", b"__efistub_", b"__kvm_nvhe_$", b"__kvm_nvhe_.L")
 
 #: Above this many names that are asked one by one, an index of all names is cheaper (48 ms against 0.4 ms a name).
 _NAMES_BEFORE_INDEX = 150
+
+#: Entries are grouped by address in pieces of this size (64 KiB), and a piece is sorted when it is asked for.
+PAGE_SHIFT = 16
 
 
 class Columns(NamedTuple):
@@ -53,9 +57,10 @@ def read_symtab(data: bytes, strings: bytes, bits: int, byte_order: str) -> Colu
         return Columns(
             view.cast("I")[0::6].tolist(),
             data[4::24],
-            view.cast("H")[3::12].tolist(),
+            # Asked for a few entries only: two lists of 120 000 numbers would cost 5 ms.
+            view.cast("H")[3::12],
             view.cast("Q")[1::3].tolist(),
-            view.cast("Q")[2::3].tolist(),
+            view.cast("Q")[2::3],
             strings,
         )
     if bits == 64:
@@ -74,8 +79,8 @@ class SymbolTable:
     """The symbols of one image.
 
     ``code_sections`` are the indexes of the sections that hold instructions. ``section_bases`` moves the symbols of a
-    relocatable file to their section's address and ``section_ends`` are where those end; ``region_ends`` are the addresses at which the loader's regions end
-    (empty for a linked file, whose last symbol ends with ``end``).
+    relocatable file to their section's address and ``section_ends`` are where those end; ``region_ends`` are the
+    addresses at which the loader's regions end (empty for a linked file, whose last symbol ends with ``end``).
     """
 
     def __init__(
@@ -103,9 +108,9 @@ class SymbolTable:
             ]
         self._found: dict[bytes, tuple[Symbol, ...]] = {}
         self._index: dict[int, list[int]] | None = None
-        self._addresses: list[int] | None = None
-        self._order: list[int] | None = None
-        self._hidden: set[int] | None = None
+        self._pages: dict[int, list[int]] | None = None
+        self._sorted_pages: list[int] = []
+        self._entries: dict[int, list[tuple[int, int]]] = {}
 
     def find(self, name: bytes) -> tuple[Symbol, ...]:
         """Every symbol of that name, by address; symbols without a place (undefined, file names) left out."""
@@ -133,11 +138,9 @@ class SymbolTable:
             for index, offset in enumerate(self._columns.names):
                 if offset in offsets:
                     found[offsets[offset]].add(index)
-        for name, indexes in found.items():
-            symbols = sorted(
-                (self._symbol(index, name) for index in indexes if self._has_place(index)), key=_address
-            )
-            self._found[name] = tuple(symbols)
+        places = {name: [index for index in indexes if self._has_place(index)] for name, indexes in found.items()}
+        for name, indexes in places.items():
+            self._found[name] = tuple(sorted((self._symbol(index, name) for index in indexes), key=_address))
 
     def _name_offsets(self, name: bytes) -> list[int]:
         # Linkers merge equal tails: "write" may stand inside "vfs_write", so a match need not follow a NUL (14 195 of
@@ -153,16 +156,13 @@ class SymbolTable:
 
     def _has_place(self, index: int) -> bool:
         section = self._columns.sections[index]
-        kind = self._columns.types[index] & 15
-        return kind not in (STT_SECTION, STT_FILE) and section != _SHN_UNDEF and (
-            not self._is_relocatable or section < _SHN_LORESERVE
-        )
+        return section != _SHN_UNDEF and (not self._is_relocatable or section < _SHN_LORESERVE)
 
     def _symbol(self, index: int, name: bytes) -> Symbol:
         columns = self._columns
         address = self._values[index]
         size = self._following(address) - address
-        sizes = (size,)
+        sizes: tuple[int, ...] = (size,)
         region_end = next((end for end in self._region_ends if end > address), None)
         if region_end is not None and address + size == region_end:
             # The loader rounds a region up to whole pages, and the last symbol reaches that far.
@@ -177,72 +177,84 @@ class SymbolTable:
 
     def _following(self, address: int) -> int:
         """The address at which a symbol at ``address`` ends for kallsyms."""
-        addresses = self._sorted_addresses()
-        position = bisect_right(addresses, address)
-        following = addresses[position] if position < len(addresses) else max(self._end, address)
+        following = max(self._end, address)
+        for page in self._pages_from(address >> PAGE_SHIFT):
+            entries = self._entries_of(page)
+            position = bisect_right(entries, address, key=_first)
+            if position < len(entries):
+                following = entries[position][0]
+                break
         region_end = next((end for end in self._region_ends if end > address), None)
         return following if region_end is None else min(following, region_end)
 
-    def _sorted_addresses(self) -> list[int]:
-        """The address of every symbol that kallsyms knows, ascending, repeats kept."""
-        if self._addresses is None:
-            columns = self._columns
-            hidden = self._hidden_names()
-            if hidden or self._is_relocatable:
-                values = [value for index, value in enumerate(self._values) if self._is_known(index)]
-            else:
-                # The common vmlinux, in 16 ms instead of 60: only section symbols have to go (they have no name, so
-                # kallsyms does not know them); undefined and file symbols have value 0.
-                values = list(self._values)
-                for info in (b"\x03", b"\x13"):
-                    position = columns.types.find(info)
-                    while position >= 0:
-                        values[position] = 0
-                        position = columns.types.find(info, position + 1)
-            values.sort()
-            self._addresses = values
-        return self._addresses
+    def _pages_from(self, page: int) -> Iterator[int]:
+        """The pages that have entries, from ``page`` on."""
+        numbers = self._page_numbers()
+        for position in range(bisect_left(numbers, page), len(numbers)):
+            yield numbers[position]
+
+    def _page_numbers(self) -> list[int]:
+        if self._pages is None:
+            # One pass over the table (12 ms); sorting all of it would cost 30, and a log asks about few places.
+            pages: dict[int, list[int]] = {}
+            for index, value in enumerate(self._values):
+                page = value >> PAGE_SHIFT
+                if page in pages:
+                    pages[page].append(index)
+                else:
+                    pages[page] = [index]
+            self._pages = pages
+            self._sorted_pages = sorted(pages)
+        return self._sorted_pages
+
+    def _entries_of(self, page: int) -> list[tuple[int, int]]:
+        """(address, index) of the entries of a page that kallsyms knows, ascending."""
+        entries = self._entries.get(page)
+        if entries is None:
+            self._page_numbers()
+            indexes = (self._pages or {}).get(page, ())
+            entries = sorted((self._values[index], index) for index in indexes if self._is_known(index))
+            self._entries[page] = entries
+        return entries
 
     def _is_known(self, index: int) -> bool:
-        offset = self._columns.names[index]
-        return offset != 0 and offset not in self._hidden_names() and self._has_place(index)
-
-    def _hidden_names(self) -> set[int]:
-        """String table offsets of the names that kallsyms leaves out."""
-        if self._hidden is None:
-            strings = self._columns.strings
-            places = set()
-            for prefix in _HIDDEN_PREFIXES:
-                # Not only behind a NUL: "$x" is usually the merged tail of another name.
-                position = strings.find(prefix)
-                while position >= 0:
-                    places.add(position)
-                    position = strings.find(prefix, position + 1)
-            self._hidden = places.intersection(self._columns.names)
-        return self._hidden
+        """Whether kallsyms has the entry: it has a name, a place, and is no mapping symbol or the like."""
+        columns = self._columns
+        offset = columns.names[index]
+        return (
+            columns.types[index] & 15 not in (STT_SECTION, STT_FILE)
+            and offset != 0
+            and not columns.strings.startswith(_HIDDEN_PREFIXES, offset)
+            and self._has_place(index)
+        )
 
     def containing(self, address: LinkAddr) -> Symbol | None:
         """The symbol that kallsyms would name for an address, or None where there is none.
 
         Of several at one address a function is preferred to a label, then the first in the table.
         """
-        addresses = self._sorted_addresses()
-        position = bisect_right(addresses, address) - 1
-        if position < 0 or self._following(addresses[position]) <= address:
+        numbers = self._page_numbers()
+        for position in range(bisect_right(numbers, address >> PAGE_SHIFT) - 1, -1, -1):
+            entries = self._entries_of(numbers[position])
+            last = bisect_right(entries, address, key=_first)
+            if last:
+                return self._best_at(entries[last - 1][0], address)
+        return None
+
+    def _best_at(self, start: int, address: int) -> Symbol | None:
+        if self._following(start) <= address:
             return None
-        start = addresses[position]
-        if self._order is None:
-            self._order = sorted(range(len(self._values)), key=self._values.__getitem__)
-        order, values, strings = self._order, self._values, self._columns.strings
-        aliases = []
-        for rank in range(bisect_left(order, start, key=values.__getitem__), len(order)):
-            index = order[rank]
-            if values[index] != start:
-                break
-            if self._is_known(index):
-                offset = self._columns.names[index]
-                aliases.append(self._symbol(index, strings[offset : strings.find(b"\0", offset)]))
+        strings, names = self._columns.strings, self._columns.names
+        aliases = [
+            self._symbol(index, strings[names[index] : strings.find(b"\0", names[index])])
+            for value, index in self._entries_of(start >> PAGE_SHIFT)
+            if value == start
+        ]
         return max(aliases, key=lambda symbol: (symbol.is_code, symbol.st_size > 0), default=None)
+
+
+def _first(entry: tuple[int, int]) -> LinkAddr:
+    return LinkAddr(entry[0])
 
 
 def _address(symbol: Symbol) -> int:

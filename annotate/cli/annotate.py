@@ -37,19 +37,31 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("logs", nargs="*", metavar="LOG", help="log files; none, or -, is standard input")
     parser.add_argument(
-        "-k", "--kernel", action="append", default=[], metavar="PATH",
+        "-k",
+        "--kernel",
+        action="append",
+        default=[],
+        metavar="PATH",
         help="a vmlinux with debug info, or a folder tree in which to look for kernels and modules; repeatable",
     )
     parser.add_argument(
-        "-m", "--modules", action="append", default=[], metavar="PATH",
+        "-m",
+        "--modules",
+        action="append",
+        default=[],
+        metavar="PATH",
         help="a .ko file with debug info, or a folder tree of them; repeatable",
     )
     parser.add_argument(
-        "--kaslr-offset", type=_hex, metavar="HEX",
+        "--kaslr-offset",
+        type=_hex,
+        metavar="HEX",
         help="what the kernel was moved by, for raw addresses; default: the log's own 'Kernel Offset:'",
     )
     parser.add_argument(
-        "--inlines", choices=("chain", "innermost"), default="chain",
+        "--inlines",
+        choices=("chain", "innermost"),
+        default="chain",
         help="show the whole chain of inlined calls (default), or only the innermost place",
     )
     parser.add_argument("--format", choices=RENDERERS, default="text", help="output format (default: text)")

@@ -45,15 +45,17 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     lookup = commands.add_parser("lookup", help="answer for frames or addresses")
+    lookup.add_argument("-k", "--kernel", required=True, metavar="FILE", help="a vmlinux or a module, with debug info")
     lookup.add_argument(
-        "-k", "--kernel", required=True, metavar="FILE", help="a vmlinux or a module, with debug info"
-    )
-    lookup.add_argument(
-        "--return", dest="is_return", action="store_true",
+        "--return",
+        dest="is_return",
+        action="store_true",
         help="take the addresses as return addresses: answer for the call before each",
     )
     lookup.add_argument(
-        "what", nargs="+", metavar="WHAT",
+        "what",
+        nargs="+",
+        metavar="WHAT",
         help="function+0x1/0x2, or with [module]; 0xaddress as linked; - reads one a line from standard input",
     )
     dump = commands.add_parser("dump", help="print every row as 'address file:line'")

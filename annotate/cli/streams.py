@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -82,7 +83,5 @@ class Output:
 def complain(program: str, sentence: str) -> None:
     """One line on standard error; a closed one is no reason to stop."""
     text = f"{program}: {sentence}\n".encode("utf-8", "backslashreplace")
-    try:
+    with suppress(OSError):
         os.write(2, text)
-    except OSError:
-        pass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 from typing import TYPE_CHECKING
 
 from annotate.debuginfo.attributes import AT_SIBLING, FORM_IMPLICIT_CONST, FORM_REF4, Encoding
@@ -19,38 +20,58 @@ TAG_NAMESPACE, TAG_PARTIAL_UNIT, TAG_SKELETON_UNIT = 0x39, 0x3C, 0x4A
 
 Attribute = tuple[int, int, int]
 
+#: Struct letters of the sizes that one unpack can read; sizes 3 and 16 are left to the general way.
+_LETTERS = {0: "", 1: "B", 2: "H", 4: "I", 8: "Q"}
+
 
 class Abbreviation:
     """One declaration: the shape of the entries that use its code.
 
-    ``attributes`` are (name, form, implicit constant). ``size`` is the number of bytes of an entry's attributes when no
-    form depends on the data, else None; ``offsets`` holds, for attributes before the first such form, where they start.
+    The attributes before the first form whose size depends on the data are read with one ``unpack``, which yields a
+    value for each (name, form) of ``unpacked``; ``constants`` are those that take no bytes (DW_FORM_implicit_const
+    and DW_FORM_flag_present). ``tail`` holds the other attributes as (name, form, implicit constant), from
+    ``tail_offset`` on. ``offsets`` says where each unpacked attribute lies and how, ``size`` is the number of bytes
+    of an entry's attributes when there is no tail, else None.
     """
 
-    __slots__ = ("attributes", "has_children", "names", "offsets", "sibling_offset", "size", "tag", "tail", "tail_offset")
+    __slots__ = (
+        "constants",
+        "has_children",
+        "names",
+        "offsets",
+        "sibling_offset",
+        "size",
+        "tag",
+        "tail",
+        "tail_offset",
+        "unpack",
+        "unpacked",
+    )
 
     def __init__(self, tag: int, attributes: Sequence[Attribute], encoding: Encoding, *, has_children: bool) -> None:
         self.tag = tag
         self.has_children = has_children
-        self.attributes = attributes
         self.names = frozenset([name for name, _, _ in attributes])
-        self.offsets: dict[int, tuple[int, int, int]] = {}
-        self.size: int | None = None
-        #: Attributes from the first variable form on, and where that one starts.
+        self.constants: dict[int, tuple[int, int]] = {}
+        self.offsets: dict[int, tuple[int, int]] = {}
         self.tail: Sequence[Attribute] = ()
-        self.tail_offset = 0
+        layout = encoding.byte_order
         position = 0
         for index, (name, form, implicit) in enumerate(attributes):
-            self.offsets[name] = (position, form, implicit)
             size = encoding.size_of(form)
-            if size is None:
+            if size is None or size not in _LETTERS:
                 self.tail = attributes[index:]
-                self.tail_offset = position
-                del self.offsets[name]
                 break
-            position += size
-        else:
-            self.size = position
+            if size:
+                layout += _LETTERS[size]
+                self.offsets[name] = (position, form)
+                position += size
+            else:
+                self.constants[name] = (implicit if form == FORM_IMPLICIT_CONST else 1, form)
+        self.tail_offset = position
+        self.size = None if self.tail else position
+        self.unpack = struct.Struct(layout).unpack_from
+        self.unpacked = [(name, form) for name, (_, form) in self.offsets.items()]
         sibling = self.offsets.get(AT_SIBLING)
         #: Where a four-byte reference to the next sibling stands, or -1.
         self.sibling_offset = sibling[0] if sibling is not None and sibling[1] == FORM_REF4 else -1
@@ -79,8 +100,9 @@ class AbbreviationTable:
                 self.steps[code] = abbreviation.size + 1
 
 
-#: One declaration; group "body" is all of it but the code. Splitting with one expression and keeping the bodies that were
-#: met before (gcc repeats itself: 8 484 distinct ones in the 2 172 tables of a vmlinux) takes a third of a plain loop.
+#: One declaration; group "body" is all of it but the code. Splitting with one expression and keeping the bodies that
+#: were met before (gcc repeats itself: 8 484 distinct ones in the 2 172 tables of a vmlinux) takes a third of a plain
+#: loop.
 _ULEB = rb"(?:[\x80-\xff]+[\x00-\x7f]|[\x01-\x7f])"
 _DECLARATION = re.compile(
     rb"(?P<code>" + _ULEB + rb")(?P<body>" + _ULEB + rb"[\x00\x01]"

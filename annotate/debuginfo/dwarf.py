@@ -14,33 +14,33 @@ from annotate.debuginfo.attributes import (
     AT_COMP_DIR,
     AT_NAME,
     AT_STMT_LIST,
-    FORM_LINE_STRP,
-    FORM_STRP,
 )
 from annotate.debuginfo.inlines import FunctionIndex, call_chain
+from annotate.debuginfo.lineheader import read_line_program
 from annotate.debuginfo.paths import tree_path, tree_roots
 from annotate.debuginfo.units import DECODING_ERRORS, DebugSections, Unit, UnitIndex
-from annotate.errors import DamagedFileError
+from annotate.errors import AnnotateError, DamagedFileError
 from annotate.model import Location
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from annotate.debuginfo.lineprogram import LineProgram, LineRows
+    from annotate.debuginfo.lineheader import LineProgram, String
+    from annotate.debuginfo.lineprogram import LineRows
 
 
 class DwarfLines:
     """The line information of one file.
 
-    A unit that cannot be decoded answers nothing; why stands in ``damage`` (one error a unit), and all other units go on
-    answering.
+    A unit that cannot be decoded answers nothing; why stands in ``damage`` (one error a unit), and all other units go
+    on answering.
     """
 
     def __init__(self, sections: DebugSections) -> None:
         self._sections = sections
         self._index = UnitIndex(sections)
         self._units: dict[int, UnitLines | None] = {}
-        self.damage: list[DamagedFileError] = []
+        self.damage: list[AnnotateError] = []
 
     def chain(self, address: int, start: int, end: int) -> tuple[Location, ...]:
         """The locations of an address, innermost first; empty where nothing covers it.
@@ -59,13 +59,14 @@ class DwarfLines:
                 address, unit = following
             lines = self._unit_lines(unit.header.offset)
             return lines.chain(address, start, end) if lines is not None else ()
-        except DamagedFileError as error:
+        except AnnotateError as error:
             self._note(error)
             return ()
 
     def rows(self) -> Iterator[tuple[int, str, int]]:
-        """Every place where file or line change, as (address, file, line), by address; no file and line 0 where a
-        sequence ends and no other begins. Decodes every unit.
+        """Every place where file or line change, by address: (address, file, line). Decodes every unit.
+
+        No file and line 0 stand where a sequence ends and no other begins.
         """
         sequences = []
         for header in self._index.headers():
@@ -91,12 +92,12 @@ class DwarfLines:
         if offset not in self._units:
             try:
                 self._units[offset] = UnitLines(self._index, self._index.unit_at(offset))
-            except DamagedFileError as error:
+            except AnnotateError as error:
                 self._note(error)
                 self._units[offset] = None
         return self._units[offset]
 
-    def _note(self, error: DamagedFileError) -> None:
+    def _note(self, error: AnnotateError) -> None:
         if error not in self.damage:
             self.damage.append(error)
 
@@ -112,13 +113,12 @@ class UnitLines:
         self._program: LineProgram | None = None
         self._rows: LineRows | None = None
         if stmt_list is not None and sections.line is not None:
-            self._program = lineprogram.read_line_program(
+            self._program = read_line_program(
                 sections.line,
                 stmt_list,
                 unit.encoding.address_size,
                 sections.source,
                 sections.byte_order,
-                self._line_string,
             )
             self._rows = lineprogram.run(self._program)
         try:
@@ -128,10 +128,9 @@ class UnitLines:
         self._files: dict[int, str] = {}
         self._roots: tuple[str, ...] | None = None
 
-    def _line_string(self, value: int, form: int) -> bytes:
-        sections = self._unit.sections
-        section = {FORM_LINE_STRP: sections.line_str, FORM_STRP: sections.str}.get(form)
-        return section.string(value) if section is not None else b""
+    def _name(self, name: String) -> str:
+        """A name of the line program's header, wherever it lies."""
+        return _text(name if isinstance(name, bytes) else self._unit.string(*name))
 
     def _damaged(self, error: Exception) -> DamagedFileError:
         return DamagedFileError(
@@ -199,19 +198,19 @@ class UnitLines:
             return ""
         name, directory_number = program.files[number]
         if program.encoding.version < 5 and number == 0:
-            name = self._unit.string(*self._unit.root[AT_NAME]) if AT_NAME in self._unit.root else b""
+            name = self._unit.root.get(AT_NAME, b"")  # type: ignore[assignment]  # (value, form) is a String
         comp_dir = self._comp_dir()
-        if self._roots is None:
-            self._roots = tree_roots(comp_dir, map(_text, program.directories))
         directories = program.directories
-        directory = directories[directory_number] if 0 <= directory_number < len(directories) else b""
+        if self._roots is None:
+            self._roots = tree_roots(comp_dir, map(self._name, directories))
         # Directory 0 is the compilation directory itself; other relative ones are as seen from it.
-        return tree_path("" if directory_number == 0 else _text(directory), _text(name), comp_dir, self._roots)
+        directory = self._name(directories[directory_number]) if 0 < directory_number < len(directories) else ""
+        return tree_path(directory, self._name(name), comp_dir, self._roots)
 
     def _comp_dir(self) -> str:
         program, root = self._program, self._unit.root
         if program is not None and program.encoding.version >= 5 and program.directories:
-            return _text(program.directories[0])
+            return self._name(program.directories[0])
         return _text(self._unit.string(*root[AT_COMP_DIR])) if AT_COMP_DIR in root else ""
 
     def sequences(self) -> list[tuple[int, int, Callable[[], Iterator[tuple[int, str, int]]]]]:

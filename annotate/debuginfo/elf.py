@@ -33,7 +33,7 @@ MAX_SECTIONS = 1 << 20
 class Section(NamedTuple):
     """One section header. ``offset`` and ``size`` are bytes in the file, ``address`` is as linked."""
 
-    index: int
+    number: int  #: index in the section header table
     name: str
     type: int
     flags: int
@@ -91,9 +91,7 @@ class ElfFile:
         if offset == 0:
             return []
         if entry_size != header.size:
-            raise DamagedFileError(
-                self.source, "", offset, f"section headers of {header.size} bytes", f"{entry_size}"
-            )
+            raise DamagedFileError(self.source, "", offset, f"section headers of {header.size} bytes", f"{entry_size}")
         self._check_inside(offset, header.size, "the section header table")
         if count == 0 or names_index == SHN_XINDEX:
             # gABI: numbers that do not fit stand in section 0's sh_size and sh_link.
@@ -101,15 +99,11 @@ class ElfFile:
             count = count or first[5]
             names_index = first[6] if names_index == SHN_XINDEX else names_index
         if count > MAX_SECTIONS:
-            raise DamagedFileError(
-                self.source, "", offset, f"at most {MAX_SECTIONS} sections", f"{count}"
-            )
+            raise DamagedFileError(self.source, "", offset, f"at most {MAX_SECTIONS} sections", f"{count}")
         self._check_inside(offset, count * header.size, "the section header table")
         raw = [header.unpack_from(self.data, offset + i * header.size) for i in range(count)]
         if count and names_index >= count:
-            raise DamagedFileError(
-                self.source, "", offset, f"a section name table below {count}", f"{names_index}"
-            )
+            raise DamagedFileError(self.source, "", offset, f"a section name table below {count}", f"{names_index}")
         names = b""
         if count:
             self._check_inside(raw[names_index][4], raw[names_index][5], "the section names")
@@ -140,17 +134,22 @@ class ElfFile:
 
         Raises DamagedFileError when the section or the range does not fit.
         """
-        if section.flags & SHF_COMPRESSED:
-            raise UnsupportedFileError(self.source, f"section {section.name} is compressed")
         stop = section.size if end is None else end
-        if section.type == SHT_NOBITS:
-            raise DamagedFileError(self.source, section.name, start, "contents", "a section without bytes (NOBITS)")
         if not 0 <= start <= stop <= section.size:
             raise DamagedFileError(
                 self.source, section.name, start, f"{stop - start} bytes", f"the section's end at {section.size:#x}"
             )
+        first, _ = self.span(section)
+        return self.data[first + start : first + stop]
+
+    def span(self, section: Section) -> tuple[int, int]:
+        """Where a section's bytes begin and end in the file. Errors as for ``read``."""
+        if section.flags & SHF_COMPRESSED:
+            raise UnsupportedFileError(self.source, f"section {section.name} is compressed")
+        if section.type == SHT_NOBITS:
+            raise DamagedFileError(self.source, section.name, 0, "contents", "a section without bytes (NOBITS)")
         self._check_inside(section.offset, section.size, f"section {section.name}")
-        return self.data[section.offset + start : section.offset + stop]
+        return section.offset, section.offset + section.size
 
     @property
     def build_id(self) -> str:

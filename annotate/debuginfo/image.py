@@ -11,7 +11,7 @@ from annotate.debuginfo.elf import EM_AARCH64, EM_X86_64, ET_REL, SHT_NOBITS, SH
 from annotate.debuginfo.module_layout import lay_out
 from annotate.debuginfo.relocate import DebugSection
 from annotate.debuginfo.units import DebugSections
-from annotate.errors import DamagedFileError, NoDebugInfoError
+from annotate.errors import AnnotateError, DamagedFileError, NoDebugInfoError
 from annotate.model import LinkAddr
 from annotate.symbols import SymbolTable, read_symtab
 
@@ -21,8 +21,22 @@ if TYPE_CHECKING:
     from annotate.debuginfo.elf import ElfFile, Section
     from annotate.model import Location, Symbol
 
-ARCHES = {EM_X86_64: "x86_64", EM_AARCH64: "arm64", 3: "i386", 40: "arm", 243: "riscv", 22: "s390", 21: "powerpc64",
-          20: "powerpc", 8: "mips", 15: "parisc", 43: "sparc64", 258: "loongarch", 4: "m68k", 0x9026: "alpha"}
+ARCHES = {
+    EM_X86_64: "x86_64",
+    EM_AARCH64: "arm64",
+    3: "i386",
+    40: "arm",
+    243: "riscv",
+    22: "s390",
+    21: "powerpc64",
+    20: "powerpc",
+    8: "mips",
+    15: "parisc",
+    43: "sparc64",
+    258: "loongarch",
+    4: "m68k",
+    0x9026: "alpha",
+}
 
 
 class DebugImage:
@@ -57,7 +71,7 @@ class DebugImage:
         return DebugSections(self.source, self._elf.byte_order, *(section(f".debug_{name}") for name in names))
 
     @property
-    def damage(self) -> list[DamagedFileError]:
+    def damage(self) -> list[AnnotateError]:
         """What was found broken so far, one error a unit."""
         return self._lines.damage
 
@@ -72,7 +86,7 @@ class DebugImage:
     def symbol_at(self, address: LinkAddr) -> Symbol | None:
         """The symbol that kallsyms would name for an address of code; None outside the executable sections."""
         for section in self._elf.sections:
-            base = self._bases.get(section.index, section.address)
+            base = self._bases.get(section.number, section.address)
             if section.is_code and base <= address < base + section.size:
                 return self.symbols.containing(address)
         return None
@@ -108,8 +122,9 @@ class DebugImage:
         return b""
 
     def rows(self) -> Iterator[tuple[LinkAddr, str, int]]:
-        """Every place where the answer changes, as (address, file, line), by address; no file and line 0 where what is
-        covered ends.
+        """Every place where the answer changes, by address: (address, file, line).
+
+        No file and line 0 stand where what is covered ends.
         """
         for address, file, line in self._lines.rows():
             yield LinkAddr(address), file, line
@@ -127,12 +142,12 @@ class DebugImage:
         section = self._elf.section(section_name)
         if section is None or not 0 <= offset <= section.size:
             return None
-        return LinkAddr(self._bases.get(section.index, section.address) + offset)
+        return LinkAddr(self._bases.get(section.number, section.address) + offset)
 
 
 def _symbol_table(elf: ElfFile, bases: dict[int, int] | None, region_ends: tuple[int, ...]) -> SymbolTable:
     table: Section | None = next((section for section in elf.sections if section.type == SHT_SYMTAB), None)
-    code = frozenset(section.index for section in elf.sections if section.is_code)
+    code = frozenset(section.number for section in elf.sections if section.is_code)
     end = max((section.address + section.size for section in elf.sections if section.is_allocated), default=0)
     if table is None:
         columns = read_symtab(b"", b"", elf.bits, elf.byte_order)
@@ -142,6 +157,4 @@ def _symbol_table(elf: ElfFile, bases: dict[int, int] | None, region_ends: tuple
         strings = elf.read(elf.sections[table.link])
         columns = read_symtab(elf.read(table), strings, elf.bits, elf.byte_order)
     section_ends = {index: base + elf.sections[index].size for index, base in (bases or {}).items()}
-    return SymbolTable(
-        columns, code, section_bases=bases, section_ends=section_ends, region_ends=region_ends, end=end
-    )
+    return SymbolTable(columns, code, section_bases=bases, section_ends=section_ends, region_ends=region_ends, end=end)

@@ -1,9 +1,9 @@
 """Inlined call chains from .debug_info, unit by unit. The other hot loop.
 
-Two steps. Once a unit, a walk over its top level lists the functions that have code (``FunctionIndex``); the types that
-make up most of a unit are stepped over with one addition each. For an address, only the function that contains it is entered
-and its tree of DW_TAG_inlined_subroutine entries is followed down. What was measured on a Debian 6.1 vmlinux: a full
-walk takes 0.63 ms for the median unit, this about a third of it.
+Two steps. Once a unit, a walk over its top level lists the functions that have code (``FunctionIndex``); the types
+that make up most of a unit are stepped over with one addition each. For an address, only the function that contains
+it is entered and its tree of DW_TAG_inlined_subroutine entries is followed down. What was measured on a Debian 6.1
+vmlinux: a full walk takes 0.63 ms for the median unit, this about a third of it.
 
 A function is found by address, never by the place its symbol names: on arm64 most begin 8 bytes behind their symbol.
 """
@@ -64,8 +64,9 @@ _LOCAL_REFERENCES = frozenset({FORM_REF1, FORM_REF2, FORM_REF4, FORM_REF8, FORM_
 
 
 class Call(NamedTuple):
-    """One function of a chain. ``file`` and ``line`` are where it was inlined, in its unit's file numbers; 0 for the
-    outermost, which was not.
+    """One function of a chain.
+
+    ``file`` and ``line`` are where it was inlined, in its unit's file numbers; 0 for the outermost, which was not.
     """
 
     function: bytes
@@ -110,7 +111,7 @@ def _functions(unit: Unit) -> list[tuple[int, Abbreviation]]:
     language = unit.number(AT_LANGUAGE)
     enter = frozenset() if language in _FLAT_LANGUAGES else _SCOPES
     unpack_reference = struct.Struct(encoding.byte_order + "I").unpack_from
-    functions = []
+    functions: list[tuple[int, Abbreviation]] = []
     position, end = unit.children, len(data)
     if not unit.root_abbreviation.has_children:
         return functions
@@ -197,19 +198,8 @@ def _pc_attributes(
 ) -> tuple[tuple[int | bytes, int] | None, tuple[int | bytes, int] | None, tuple[int | bytes, int] | None]:
     """DW_AT_low_pc, DW_AT_high_pc and DW_AT_ranges of the entry at ``position`` (at its code)."""
     _, position = read_uleb(unit.data, position)
-    names, offsets = abbreviation.names, abbreviation.offsets
-    values: list[tuple[int | bytes, int] | None] = []
-    for name in (AT_LOW_PC, AT_HIGH_PC, AT_RANGES):
-        if name not in names:
-            values.append(None)
-            continue
-        place = offsets.get(name)
-        if place is None:
-            found = unit.attributes(abbreviation, position)[0]
-            return found.get(AT_LOW_PC), found.get(AT_HIGH_PC), found.get(AT_RANGES)
-        offset, form, implicit = place
-        values.append(unit.encoding.value(unit.data, position + offset, form, implicit))
-    return values[0], values[1], values[2]
+    found = unit.attributes(abbreviation, position)[0]
+    return found.get(AT_LOW_PC), found.get(AT_HIGH_PC), found.get(AT_RANGES)
 
 
 def call_chain(units: UnitIndex, unit: Unit, functions: FunctionIndex, address: int) -> list[Call]:
@@ -250,9 +240,7 @@ def call_chain(units: UnitIndex, unit: Unit, functions: FunctionIndex, address: 
         behind_code = position
         if tag == TAG_INLINED_SUBROUTINE:
             attributes, position = unit.attributes(abbreviation, position)
-            ranges = unit.ranges(
-                attributes.get(AT_LOW_PC), attributes.get(AT_HIGH_PC), attributes.get(AT_RANGES)
-            )
+            ranges = unit.ranges(attributes.get(AT_LOW_PC), attributes.get(AT_HIGH_PC), attributes.get(AT_RANGES))
             if any(low <= address < high for low, high in ranges):
                 file = attributes.get(AT_CALL_FILE, (0, 0))[0]
                 line = attributes.get(AT_CALL_LINE, (0, 0))[0]
@@ -286,8 +274,10 @@ def call_chain(units: UnitIndex, unit: Unit, functions: FunctionIndex, address: 
 
 
 def function_name(units: UnitIndex, unit: Unit, attributes: dict[int, tuple[int | bytes, int]]) -> bytes:
-    """The name of a function entry: its linkage name, else its plain name, else those of the entry that it is an
-    instance of (DW_AT_abstract_origin) or completes (DW_AT_specification). Empty when there is none.
+    """The name of a function entry, empty when it has none.
+
+    Its linkage name, else its plain name, else those of the entry that it is an instance of (DW_AT_abstract_origin) or
+    completes (DW_AT_specification).
     """
     for _ in range(MAX_REFERENCES):
         for name in (AT_LINKAGE_NAME, AT_MIPS_LINKAGE_NAME, AT_NAME):
@@ -295,10 +285,9 @@ def function_name(units: UnitIndex, unit: Unit, attributes: dict[int, tuple[int 
                 text = unit.string(*attributes[name])
                 if text:
                     return text
-        reference = attributes.get(AT_ABSTRACT_ORIGIN) or attributes.get(AT_SPECIFICATION)
-        if reference is None or not isinstance(reference[0], int):
+        offset, form = attributes.get(AT_ABSTRACT_ORIGIN) or attributes.get(AT_SPECIFICATION) or (b"", 0)
+        if not isinstance(offset, int):
             return b""
-        offset, form = reference
         if form in _LOCAL_REFERENCES:
             position = offset
         elif form == FORM_REF_ADDR:

@@ -1,32 +1,24 @@
 """Line number programs (.debug_line, DWARF 5 section 6.2; versions 2 to 5) as columns of rows. A hot loop.
 
-What was measured on a Debian 6.1 vmlinux (4.2 million rows) and is kept for it: the advance of each special opcode comes
-from a table (-4 %), opcodes are tested in order of frequency (-20 %), LEB128 is spelled out inline (-11 %), of several
-rows at one address only the last is stored, with file and line packed into one number (-23 %), and program state lives in
-local variables (-7 %).
+What was measured on a Debian 6.1 vmlinux (4.2 million rows) and is kept for it: the advance of each special opcode
+comes from a table (-4 %), opcodes are tested in order of frequency (-20 %), LEB128 is spelled out inline (-11 %), of
+several rows at one address only the last is stored, with file and line packed into one number (-23 %), and program
+state lives in local variables (-7 %).
 """
 
 from __future__ import annotations
 
 import struct
 from bisect import bisect_right
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from annotate.debuginfo.attributes import (
-    FORM_LINE_STRP,
-    FORM_STRP,
-    FORM_UDATA,
-    Encoding,
-)
+from annotate.debuginfo.lineheader import read_old_file
 from annotate.errors import DamagedFileError
 from annotate.leb128 import read_sleb, read_uleb
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from annotate.debuginfo.lineheader import LineProgram
 
-    from annotate.debuginfo.relocate import DebugSection
-
-LNCT_PATH, LNCT_DIRECTORY_INDEX = 1, 2
 LNS_COPY, LNS_ADVANCE_PC, LNS_ADVANCE_LINE, LNS_SET_FILE, LNS_SET_COLUMN = 1, 2, 3, 4, 5
 LNS_NEGATE_STMT, LNS_SET_BASIC_BLOCK, LNS_CONST_ADD_PC, LNS_FIXED_ADVANCE_PC = 6, 7, 8, 9
 LNE_END_SEQUENCE, LNE_SET_ADDRESS, LNE_DEFINE_FILE, LNE_SET_DISCRIMINATOR = 1, 2, 3, 4
@@ -37,34 +29,12 @@ LINE_MASK = (1 << FILE_SHIFT) - 1
 LINE_LIMIT = 1 << 31
 
 
-class LineProgram(NamedTuple):
-    """A program and what stands in front of it. Directory and file numbers are those of the program, unchanged.
-
-    In version 5 they count from 0; before, directory 0 is the compilation directory (empty string here) and files count
-    from 1, so entry 0 of ``files`` is a placeholder.
-    """
-
-    source: str
-    offset: int  #: in .debug_line
-    data: bytes  #: header and program, relocated
-    encoding: Encoding
-    start: int  #: of the instructions, in ``data``
-    min_instruction_length: int
-    max_operations: int
-    line_base: int
-    line_range: int
-    opcode_base: int
-    operand_counts: bytes
-    directories: tuple[bytes, ...]
-    files: list[tuple[bytes, int]]  #: (name, directory number)
-
-
 class LineRows:
     """The rows of one program.
 
-    ``addresses`` and ``rows`` (packed) run side by side, one entry an address, in order of the program. Sequence i covers
-    ``starts[i]`` up to but not including ``ends[i]`` with entries ``firsts[i]`` up to ``lasts[i]``; sequences are sorted
-    by start, and addresses ascend within each.
+    ``addresses`` and ``rows`` (packed) run side by side, one entry an address, in order of the program. Sequence i
+    covers ``starts[i]`` up to but not including ``ends[i]`` with entries ``firsts[i]`` up to ``lasts[i]``; sequences
+    are sorted by start, and addresses ascend within each.
     """
 
     __slots__ = ("addresses", "ends", "firsts", "lasts", "rows", "starts")
@@ -104,127 +74,6 @@ class LineRows:
                 ):
                     best = index
         return best
-
-
-def read_line_program(section: DebugSection, offset: int, address_size: int, source: str, byte_order: str,
-                     string: Callable[[int, int], bytes]) -> LineProgram:
-    """Read the header at ``offset`` of .debug_line (DWARF 5 section 6.2.4).
-
-    ``string(value, form)`` resolves strings that lie in other sections. ``address_size`` is the unit's; version 5
-    headers carry their own. Raises DamagedFileError.
-    """
-    order = byte_order
-    try:
-        head = section.read(offset, min(offset + 12, section.size))
-        (length,) = struct.unpack_from(order + "I", head)
-        start, offset_size = 4, 4
-        if length == 0xFFFFFFFF:
-            (length,) = struct.unpack_from(order + "Q", head, 4)
-            start, offset_size = 12, 8
-        end = offset + start + length
-        if end > section.size:
-            raise ValueError(f"a program that ends at {end:#x}, the section at {section.size:#x}")
-        # Names and programs of one header are read as one piece: it is relocated once.
-        data = section.read(offset, end)
-        (version,) = struct.unpack_from(order + "H", data, start)
-        if not 2 <= version <= 5:
-            raise ValueError(f"version {version}")
-        position = start + 2
-        if version >= 5:
-            address_size = data[position]
-            position += 2
-        encoding = Encoding(order, version, offset_size, address_size)
-        header_length = encoding.unsigned(data, position, offset_size)
-        position += offset_size
-        program_start = position + header_length
-        if program_start > len(data):
-            raise ValueError(f"a program that starts behind its own end at {program_start:#x}")
-        min_length = data[position]
-        position += 1
-        max_operations = 1
-        if version >= 4:
-            max_operations = data[position] or 1
-            position += 1
-        line_base = data[position + 1] - 256 if data[position + 1] > 127 else data[position + 1]
-        line_range, opcode_base = data[position + 2], data[position + 3]
-        if line_range == 0 or opcode_base == 0:
-            raise ValueError("a line range or opcode base of 0")
-        position += 4
-        operand_counts = data[position : position + opcode_base - 1]
-        position += opcode_base - 1
-        if version >= 5:
-            paths, position = _read_entries(data, position, encoding, string)
-            directories = tuple(name for name, _ in paths)
-            files, position = _read_entries(data, position, encoding, string)
-        else:
-            directories, files = _read_old_tables(data, position)
-    except (IndexError, KeyError, ValueError, struct.error) as error:
-        raise DamagedFileError(
-            source, section.name, offset, "a line program of DWARF 2 to 5", f"{type(error).__name__}: {error}"
-        ) from error
-    return LineProgram(
-        source, offset, data, encoding, program_start, min_length, max_operations, line_base, line_range,
-        opcode_base, operand_counts, directories, files,
-    )
-
-
-def _read_entries(data: bytes, position: int, encoding: Encoding,
-                  string: Callable[[int, int], bytes]) -> tuple[list[tuple[bytes, int]], int]:
-    """Version 5 directory or file entries: a format, then a count of entries in it."""
-    formats = []
-    count = data[position]
-    position += 1
-    for _ in range(count):
-        content, position = read_uleb(data, position)
-        form, position = read_uleb(data, position)
-        formats.append((content, form))
-    count, position = read_uleb(data, position)
-    entries: list[tuple[bytes, int]] = []
-    if not formats:
-        return entries, position
-    # The two formats that gas and clang write (with and without MD5) cost a call a field the general way.
-    for _ in range(count):
-        name, directory = b"", 0
-        for content, form in formats:
-            if content == LNCT_PATH:
-                value, actual = encoding.value(data, position, form)
-                if isinstance(value, int):
-                    name = string(value, actual)
-                elif actual not in (FORM_LINE_STRP, FORM_STRP):
-                    name = value
-            elif content == LNCT_DIRECTORY_INDEX:
-                value, _ = encoding.value(data, position, form)
-                if isinstance(value, int):
-                    directory = value
-            position = encoding.skip(data, position, form)
-        if position > len(data):
-            raise IndexError("an entry that ends behind its header")
-        entries.append((name, directory))
-    return entries, position
-
-
-def _read_old_tables(data: bytes, position: int) -> tuple[tuple[bytes, ...], list[tuple[bytes, int]]]:
-    """Directories and files of versions 2 to 4."""
-    directories = [b""]
-    while data[position]:
-        end = data.index(b"\0", position)
-        directories.append(data[position:end])
-        position = end + 1
-    position += 1
-    files = [(b"", 0)]
-    while data[position]:
-        entry, position = _read_old_file(data, position)
-        files.append(entry)
-    return tuple(directories), files
-
-
-def _read_old_file(data: bytes, position: int) -> tuple[tuple[bytes, int], int]:
-    end = data.index(b"\0", position)
-    name = data[position:end]
-    directory, position = read_uleb(data, end + 1)
-    _, position = read_uleb(data, position)  # time of change
-    _, position = read_uleb(data, position)  # length of the file
-    return (name, directory), position
 
 
 #: Operands of the standard opcodes 1 to 9 (DWARF 5 section 6.2.5.2).
@@ -318,7 +167,7 @@ def _run(program: LineProgram) -> LineRows:
                 address, file, row = 0, 1, 1 << FILE_SHIFT | 1
                 last, first, is_ascending = -1, stop, True
             elif extended == LNE_DEFINE_FILE and program.encoding.version < 5:
-                files.append(_read_old_file(data, position + 1)[0])
+                files.append(read_old_file(data, position + 1)[0])
             position = following
             continue
         elif opcode == LNS_SET_FILE:
@@ -366,9 +215,7 @@ def _run(program: LineProgram) -> LineRows:
 
 def _sort_rows(addresses: list[int], rows: list[int], first: int) -> None:
     """Put the rows from ``first`` on in order of address, later ones last among equals, which then win."""
-    merged: dict[int, int] = {}
-    for address, row in zip(addresses[first:], rows[first:], strict=True):
-        merged[address] = row
+    merged = dict(zip(addresses[first:], rows[first:], strict=True))
     ordered = sorted(merged.items())
     del addresses[first:], rows[first:]
     addresses.extend(address for address, _ in ordered)
@@ -376,8 +223,10 @@ def _sort_rows(addresses: list[int], rows: list[int], first: int) -> None:
 
 
 def _run_unusual(program: LineProgram) -> LineRows:
-    """The same for what no Linux compiler writes: several operations an instruction (op_index, for VLIW machines),
-    fewer standard opcodes, or standard opcodes with other operands, which are skipped by their count. Not hot.
+    """The same for what no Linux compiler writes. Not hot.
+
+    That is several operations an instruction (op_index, for VLIW machines), fewer standard opcodes, or standard opcodes
+    with other operands, which are skipped by their count.
     """
     data = program.data
     counts = program.operand_counts
@@ -418,7 +267,7 @@ def _run_unusual(program: LineProgram) -> LineRows:
                     sequences.append((addresses[first], address, first, len(addresses)))
                 address, op_index, file, line, first = 0, 0, 1, 1, len(addresses)
             elif extended == LNE_DEFINE_FILE and program.encoding.version < 5:
-                program.files.append(_read_old_file(data, position + 1)[0])
+                program.files.append(read_old_file(data, position + 1)[0])
             position = following
         elif opcode > 9 or counts[opcode - 1] != _STANDARD_COUNTS[opcode - 1]:
             for _ in range(counts[opcode - 1]):

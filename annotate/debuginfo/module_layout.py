@@ -49,7 +49,7 @@ def lay_out(sections: Sequence[Section]) -> ModuleLayout:
     for region in regions:
         for section in region:
             address += -address % max(section.alignment, 1)
-            bases[section.index] = address
+            bases[section.number] = address
             address += section.size
         ends.append(address)
         address += -address % REGION_ALIGNMENT + REGION_ALIGNMENT

@@ -1,9 +1,9 @@
 """Paths of debug info -> paths in the kernel tree.
 
-A kernel is named by ``fs/read_write.c`` whatever folder it was built in. Debug info names files in many ways: absolute
-(``/build/linux-6.1.192/arch/x86/entry/entry_64.S``), relative to an out-of-tree build folder (``../../../fs/read_write.c``),
-already mapped (``fs/read_write.c`` in the relative folder ``debian/build/build_amd64``), with ``./``, ``//`` and ``..``.
-Everything here is text; no file is looked at.
+A kernel is named by ``fs/read_write.c`` whatever folder it was built in. Debug info names files in many ways:
+absolute (``/build/linux-6.1.192/arch/x86/entry/entry_64.S``), relative to an out-of-tree build folder
+(``../../../fs/read_write.c``), already mapped (``fs/read_write.c`` in the relative folder
+``debian/build/build_amd64``), with ``./``, ``//`` and ``..``. Everything here is text; no file is looked at.
 
 The root of the tree is what a unit's own directories agree on: nearly every unit includes something from
 ``include/linux`` or ``arch/<arch>/include``, so the part before those is a root. Searching a path for the first name
@@ -20,10 +20,30 @@ if TYPE_CHECKING:
 
 #: Directories at the top of a kernel tree.
 TOP_LEVEL = frozenset(
-    """
-    arch block certs crypto drivers fs include init io_uring ipc kernel lib mm net rust samples scripts security sound
-    tools usr virt
-    """.split()
+    [
+        "arch",
+        "block",
+        "certs",
+        "crypto",
+        "drivers",
+        "fs",
+        "include",
+        "init",
+        "io_uring",
+        "ipc",
+        "kernel",
+        "lib",
+        "mm",
+        "net",
+        "rust",
+        "samples",
+        "scripts",
+        "security",
+        "sound",
+        "tools",
+        "usr",
+        "virt",
+    ]
 )
 
 #: What follows a tree's root in the directories of a unit. ``tools/include/linux`` and the like are no roots.

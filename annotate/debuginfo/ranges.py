@@ -30,7 +30,7 @@ def read_range_list(section: DebugSection, offset: int, encoding: Encoding, base
     window = _WINDOW
     while True:
         data = section.read(offset, min(offset + window, section.size))
-        ranges = []
+        ranges: list[Range] = []
         start_base = base
         for position in range(0, len(data) - 2 * size + 1, 2 * size):
             start = encoding.unsigned(data, position, size)
@@ -74,7 +74,7 @@ def _decode_rnglist(
 ) -> list[Range]:
     form_addrx = 0x1B
     size = encoding.address_size
-    ranges = []
+    ranges: list[Range] = []
     position = 0
     while True:
         kind = data[position]

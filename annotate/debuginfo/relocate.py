@@ -50,6 +50,7 @@ class DebugSection:
         self._section = section
         self.name = section.name
         self.size = section.size
+        self._strings: tuple[int, int] | None = None
         self._relocations = _relocations_of(elf, section, symbol_values) if elf.type == ET_REL else None
 
     def read(self, start: int, end: int) -> bytes:
@@ -66,12 +67,13 @@ class DebugSection:
             raise DamagedFileError(
                 self._elf.source, section.name, offset, "a string", f"the section's end at {section.size:#x}"
             )
-        self._elf.read(section, offset, offset)
-        base = section.offset
-        end = self._elf.data.find(b"\0", base + offset, base + section.size)
-        if end < 0:
+        if self._strings is None:
+            self._strings = self._elf.span(section)
+        start, end = self._strings
+        stop = self._elf.data.find(b"\0", start + offset, end)
+        if stop < 0:
             raise DamagedFileError(self._elf.source, section.name, offset, "a string with a closing NUL", "none")
-        return self._elf.data[base + offset : end]
+        return self._elf.data[start + offset : stop]
 
 
 class _Relocations:
@@ -84,7 +86,11 @@ class _Relocations:
         self._target = target
         self._symbol_values = symbol_values
         self._sizes = sizes
-        kind = ("QQq" if table.type == SHT_RELA else "QQ") if elf.bits == 64 else ("IIi" if table.type == SHT_RELA else "II")
+        kind = (
+            ("QQq" if table.type == SHT_RELA else "QQ")
+            if elf.bits == 64
+            else ("IIi" if table.type == SHT_RELA else "II")
+        )
         self._entry = struct.Struct(elf.byte_order + kind)
         self._data = elf.read(table)
         self._count = len(self._data) // self._entry.size
@@ -164,7 +170,7 @@ class _Relocations:
 
 def _relocations_of(elf: ElfFile, section: Section, symbol_values: Sequence[int]) -> _Relocations | None:
     for table in elf.sections:
-        if table.info == section.index and table.type in (SHT_REL, SHT_RELA) and table.size:
+        if table.info == section.number and table.type in (SHT_REL, SHT_RELA) and table.size:
             sizes = ABSOLUTE.get(elf.machine)
             if sizes is None:
                 raise UnsupportedFileError(

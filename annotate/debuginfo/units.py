@@ -1,8 +1,8 @@
 """Which unit holds an address.
 
-``.debug_aranges`` (DWARF 5 section 6.1.2) answers in milliseconds where a compiler writes it (gcc does). A unit that has no
-set there (clang, LTO) is asked for the ranges of its unit entry, which needs a walk over the unit headers; that walk is
-only made when an address is in no set.
+``.debug_aranges`` (DWARF 5 section 6.1.2) answers in milliseconds where a compiler writes it (gcc does). A unit that
+has no set there (clang, LTO) is asked for the ranges of its unit entry, which needs a walk over the unit headers;
+that walk is only made when an address is in no set.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from annotate.debuginfo.attributes import (
     Encoding,
 )
 from annotate.debuginfo.ranges import read_range_list, read_rnglist
-from annotate.errors import DamagedFileError
+from annotate.errors import AnnotateError, DamagedFileError
 from annotate.leb128 import read_uleb
 
 if TYPE_CHECKING:
@@ -110,15 +110,19 @@ class Unit:
                 sections.source, ".debug_info", header.offset, "a readable unit", f"{type(error).__name__}: {error}"
             ) from error
 
-    def attributes(
-        self, abbreviation: Abbreviation, position: int
-    ) -> tuple[dict[int, tuple[int | bytes, int]], int]:
+    def attributes(self, abbreviation: Abbreviation, position: int) -> tuple[dict[int, tuple[int | bytes, int]], int]:
         """All attributes of the entry at ``position`` (behind its code) as name -> (value, form), and the end."""
-        result = {}
-        data, encoding = self.data, self.encoding
-        for name, form, implicit in abbreviation.attributes:
-            result[name] = encoding.value(data, position, form, implicit)
-            position = encoding.skip(data, position, form)
+        data = self.data
+        result: dict[int, tuple[int | bytes, int]] = dict(abbreviation.constants)
+        values = abbreviation.unpack(data, position)
+        for (name, form), value in zip(abbreviation.unpacked, values, strict=True):
+            result[name] = (value, form)
+        position += abbreviation.tail_offset
+        if abbreviation.tail:
+            encoding = self.encoding
+            for name, form, implicit in abbreviation.tail:
+                result[name] = encoding.value(data, position, form, implicit)
+                position = encoding.skip(data, position, form)
         return result, position
 
     def number(self, name: int) -> int | None:
@@ -160,8 +164,12 @@ class Unit:
             value = self.encoding.unsigned(offsets.read(offset, offset + size), 0, size)
         return section.string(value) if section is not None else b""
 
-    def ranges(self, low: tuple[int | bytes, int] | None, high: tuple[int | bytes, int] | None,
-               ranges: tuple[int | bytes, int] | None) -> list[Range]:
+    def ranges(
+        self,
+        low: tuple[int | bytes, int] | None,
+        high: tuple[int | bytes, int] | None,
+        ranges: tuple[int | bytes, int] | None,
+    ) -> list[Range]:
         """The half-open ranges of an entry from its DW_AT_low_pc, high_pc and ranges; empty ones left out."""
         if ranges is not None:
             return self._range_list(*ranges)
@@ -206,7 +214,7 @@ class UnitIndex:
         self._sections = sections
         self._readers: dict[Encoding, AbbreviationReader] = {}
         self._units: dict[int, Unit] = {}
-        self._damaged: dict[int, DamagedFileError] = {}
+        self._damaged: dict[int, AnnotateError] = {}
         starts, self._ends, self._offsets = _sorted_columns(_read_aranges(sections))
         self._starts = starts
         self._header_offsets: list[int] | None = None
@@ -240,7 +248,7 @@ class UnitIndex:
                 header = read_unit_header(self._sections, offset)
                 reader = self._readers.setdefault(header.encoding, AbbreviationReader(header.encoding))
                 unit = self._units[offset] = Unit(self._sections, header, reader)
-            except DamagedFileError as error:
+            except AnnotateError as error:
                 self._damaged[offset] = error
                 raise
         return unit
@@ -271,12 +279,12 @@ class UnitIndex:
 
     def _ranges_without_aranges(self) -> list[tuple[int, int, int]]:
         known = set(self._offsets)
-        ranges = []
+        ranges: list[tuple[int, int, int]] = []
         for header in self.headers():
             if header.offset not in known and header.unit_type in (UT_COMPILE, UT_PARTIAL, UT_SKELETON):
                 try:
                     own = self.unit_at(header.offset).own_ranges()
-                except (DamagedFileError, *DECODING_ERRORS):
+                except (AnnotateError, *DECODING_ERRORS):
                     continue  # a damaged unit costs its own answers; ``unit_at`` remembers it
                 ranges.extend((start, end, header.offset) for start, end in own)
         return ranges
@@ -343,17 +351,18 @@ def _read_aranges(sections: DebugSections) -> list[tuple[int, int, int]]:
         return []
     data = section.read(0, section.size)
     order = sections.byte_order
+    length_32, length_64 = struct.Struct(order + "I"), struct.Struct(order + "Q")
+    head_32, head_64 = struct.Struct(order + "HIBB"), struct.Struct(order + "HQBB")
     result = []
-    position = 0
-    while position + 12 <= len(data):
-        (length,) = struct.unpack_from(order + "I", data, position)
-        start, letter = position + 4, "I"
-        if length == 0xFFFFFFFF and position + 24 <= len(data):
-            (length,) = struct.unpack_from(order + "Q", data, position + 4)
-            start, letter = position + 12, "Q"
+    position, size = 0, len(data)
+    while position + 12 <= size:
+        (length,) = length_32.unpack_from(data, position)
+        start, head = position + 4, head_32
+        if length == 0xFFFFFFFF and position + 24 <= size:
+            (length,) = length_64.unpack_from(data, position + 4)
+            start, head = position + 12, head_64
         end = start + length
-        head = struct.Struct(order + "H" + letter + "BB")
-        if end > len(data) or length < head.size:
+        if end > size or length < head.size:
             break
         _version, unit, address_size, segment_size = head.unpack_from(data, start)
         if address_size in (4, 8) and segment_size == 0:
@@ -363,10 +372,8 @@ def _read_aranges(sections: DebugSections) -> list[tuple[int, int, int]]:
             count = (end - first) // (2 * address_size)
             if count > 0:
                 values = struct.unpack_from(f"{order}{2 * count}{'Q' if address_size == 8 else 'I'}", data, first)
-                for low, size in zip(values[0::2], values[1::2], strict=True):
-                    if size:
-                        result.append((low, low + size, unit))
-                    elif not low:
-                        break
+                result += [
+                    (low, low + bytes_, unit) for low, bytes_ in zip(values[0::2], values[1::2], strict=True) if bytes_
+                ]
         position = end
     return result

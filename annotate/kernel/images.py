@@ -1,4 +1,7 @@
-"""Opens candidates, checks that they are what the log is of, keeps them. Implements ``annotate.resolve.ImageSource``."""
+"""Opens candidates, checks that they fit the log, keeps them.
+
+Implements ``annotate.resolve.ImageSource``.
+"""
 
 from __future__ import annotations
 

@@ -80,7 +80,8 @@ class LogContext:
             if frame.format in ("instruction_pointer", "program_counter"):
                 self._pc = identity
             elif frame.in_trace and frame.pc is PcKind.RETURN and identity == self._pc:
-                frame = frame._replace(pc=PcKind.EXACT)
+                placed.append(frame._replace(pc=PcKind.EXACT))
+                continue
             placed.append(frame)
         return placed
 

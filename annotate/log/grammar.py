@@ -1,15 +1,18 @@
 """One line -> the frames in it.
 
 A frame is an atom, ``name+0xOFFSET/0xSIZE [module build-id]`` as ``%pS`` and ``%pB`` print it (``kernel/kallsyms.c``,
-``__sprint_symbol()``), or a raw address where the kernel has no symbol. What stands before the atom says what the address
-means. Each row of ``FRAME_FORMATS`` is one such context; it is matched backwards from the atom, so no row knows anything
-about timestamps, levels, quoting or colours in front of it. A line yields every frame that it holds.
+``__sprint_symbol()``), or a raw address where the kernel has no symbol. What stands before the atom says what the
+address means. Each row of ``FRAME_FORMATS`` is one such context; it is matched backwards from the atom, so no row
+knows anything about timestamps, levels, quoting or colours in front of it. A row is only tried where its cue stands
+in the line. A line yields every frame that it holds.
 
 To add a spelling: add a row, with the kernel function that prints it and a real line; the row's example is a test.
 Rows are tried in order, the first that matches decides.
 """
 
 from __future__ import annotations
+
+from functools import cache
 
 import regex
 
@@ -42,82 +45,131 @@ _ADDRESS_BEHIND = regex.compile(rb" <(?P<address>[0-9a-f]{16})>")
 
 FRAME_FORMATS: tuple[FrameFormat, ...] = (
     FrameFormat(
-        "instruction_pointer", "x86",
-        rb"\bRIP: (?:00[0-9a-f]{2}:)?(?:" + _OLD_ADDRESS + rb" +)*", PcKind.EXACT,
+        "instruction_pointer",
+        "x86",
+        b"RIP: ",
+        rb"\bRIP: (?:00[0-9a-f]{2}:)?(?:" + _OLD_ADDRESS + rb" +)*",
+        PcKind.EXACT,
         "show_ip(), arch/x86/kernel/dumpstack.c",
         b"[   20.164292] RIP: 0010:helper+0x17/0x40 [oopser]",
     ),
     FrameFormat(
-        "program_counter", "arm64", rb"\bpc : (?:" + _OLD_ADDRESS + rb" +)*", PcKind.EXACT,
+        "program_counter",
+        "arm64",
+        b"pc : ",
+        rb"\bpc : (?:" + _OLD_ADDRESS + rb" +)*",
+        PcKind.EXACT,
         "__show_regs(), arch/arm64/kernel/process.c",
         b"[   21.318843] pc : helper+0x28/0x6c [oopser]",
     ),
     FrameFormat(
-        "link_register", "arm64", rb"\blr : (?:" + _OLD_ADDRESS + rb" +)*", PcKind.RETURN,
+        "link_register",
+        "arm64",
+        b"lr : ",
+        rb"\blr : (?:" + _OLD_ADDRESS + rb" +)*",
+        PcKind.RETURN,
         "__show_regs(), arch/arm64/kernel/process.c",
         b"[   21.318843] lr : oopser_null_deref+0x14/0x34 [oopser]",
     ),
     FrameFormat(
-        "warning", "all", rb"\bWARNING: [^\n]{0,512}\bat (?:[^\s]{1,512}:\d+ )?", PcKind.EXACT,
+        "warning",
+        "all",
+        b"WARNING: ",
+        rb"\bWARNING: [^\n]{0,512}\bat (?:[^\s]{1,512}:\d+ )?",
+        PcKind.EXACT,
         "__warn(), kernel/panic.c",
         b"[   14.010] WARNING: CPU: 0 PID: 7 at mm/vmalloc.c:2873 __vmalloc_node_range+0x769/0x970",
     ),
     FrameFormat(
-        "sanitizer_title", "all", rb"\bBUG: (?:KASAN|KMSAN|KCSAN|KFENCE): [^\n]{1,256}? in ", PcKind.RETURN,
+        "sanitizer_title",
+        "all",
+        b"BUG: K",
+        rb"\bBUG: (?:KASAN|KMSAN|KCSAN|KFENCE): [^\n]{1,256}? in ",
+        PcKind.RETURN,
         "print_error_description(), mm/kasan/report.c",
         b"BUG: KASAN: use-after-free in tcp_v4_early_demux+0x967/0xa60",
     ),
     FrameFormat(
-        "idle_cpu", "all", rb"\bskipped: idling at ", PcKind.EXACT,
+        "idle_cpu",
+        "all",
+        b"idling at ",
+        rb"\bskipped: idling at ",
+        PcKind.EXACT,
         "nmi_cpu_backtrace(), lib/nmi_backtrace.c: instruction_pointer(regs)",
         b"[   24.61] NMI backtrace for cpu 1 skipped: idling at native_safe_halt+0xe/0x10",
     ),
     FrameFormat(
-        "initcall", "all", rb"\b(?:[cC]alling|initcall) {1,2}", PcKind.ENTRY,
+        "initcall",
+        "all",
+        b"all",
+        rb"\b(?:[cC]alling|initcall) {1,2}",
+        PcKind.ENTRY,
         "trace_initcall_start_cb(), init/main.c; pci_fixup_device(), syscore_suspend()",
         b"[    0.451] initcall acpi_init+0x0/0x4f0 returned 0 after 12 usecs",
     ),
     FrameFormat(
-        "function_traced", "all", rb"\[\d{3,}\] +[^\s]{1,16} +\d+\.\d+: ", PcKind.EXACT,
+        "function_traced",
+        "all",
+        b"] ",
+        rb"\[\d{3,}\] +[^\s]{1,16} +\d+\.\d+: ",
+        PcKind.EXACT,
         "trace_fn_trace(), kernel/trace/trace_output.c",
         b"    dd-719  [000] .....  25.1: xfs_file_fsync+0x0/0x2f0 [xfs] <-vfs_write+0x10f/0x3f0",
     ),
     FrameFormat(
-        "function_caller", "all", rb"<-", PcKind.RETURN,
+        "function_caller",
+        "all",
+        b"<-",
+        rb"<-",
+        PcKind.RETURN,
         "trace_fn_trace(), kernel/trace/trace_output.c",
         b"    dd-719  [000] .....  25.1: ext4_sync_file <-do_fsync+0x38/0x70",
     ),
     FrameFormat(
-        "kprobe_hit", "all", rb"\d\.\d+: \w{1,64}: \(", PcKind.EXACT,
+        "kprobe_hit",
+        "all",
+        b": (",
+        rb"\d\.\d+: \w{1,64}: \(",
+        PcKind.EXACT,
         "print_kprobe_event(), kernel/trace/trace_kprobe.c",
         b"    dd-719  [000] .....  25.1: labp: (vfs_fsync_range+0x0/0xa0)",
     ),
     FrameFormat(
-        "event_stack", "all", rb"=> ", PcKind.RETURN,
+        "event_stack",
+        "all",
+        b"=> ",
+        rb"=> ",
+        PcKind.RETURN,
         "trace_stack_print(), kernel/trace/trace_output.c",
         b" => vfs_read+0x98/0x180",
     ),
     FrameFormat(
-        "process_stack", "all", rb"\[<0>\] ", PcKind.RETURN,
+        "process_stack",
+        "all",
+        b"[<0>] ",
+        rb"\[<0>\] ",
+        PcKind.RETURN,
         "proc_pid_stack(), fs/proc/base.c",
         b"[<0>] ep_poll+0x425/0x470",
     ),
     FrameFormat(
-        "trace_entry", "all",
-        rb"(?:(?:^|[\]>;|\"']|\xe2\x94\x82|\x1b\[[\d;]*m)[ \t]*|(?:[:}]|\d:\d\d)[ \t]{2,})(?:" + _OLD_ADDRESS + rb" ?)?(?:\? ?)?",
+        "trace_entry",
+        "all",
+        b"",
+        rb"(?:(?:^|[\]>;|\"']|\xe2\x94\x82|\x1b\[[\d;]*m)[ \t]*|(?:[:}]|\d:\d\d)[ \t]{2,})(?:"
+        + _OLD_ADDRESS
+        + rb" ?)?(?:\? ?)?",
         PcKind.RETURN,
         "printk_stack_address(), arch/x86/kernel/dumpstack.c; dump_backtrace_entry(), arch/arm64/kernel/stacktrace.c",
         b"[   20.164778]  ? alloc_fd+0xb5/0x150",
     ),
-    FrameFormat(
-        "mention", "all", rb"", PcKind.RETURN,
-        "any %pS or %pB in running text, such as print_track(), mm/slub.c",
-        b"[   22.9] Allocated in oopser_uaf+0x1e/0x90 [oopser] age=0 cpu=0 pid=719",
-    ),
 )
 
+#: What is no context of the above: a function that running text mentions, such as ``print_track()`` of ``mm/slub.c``.
+#: An offset of 0 makes it a function pointer (hints, handlers, callbacks), else it is taken for a return address.
+MENTION = "mention"
+
 _BY_NAME = {row.name: row for row in FRAME_FORMATS}
-_CONTEXT = regex.compile(rb"(?r)(?:" + b"|".join(b"(?P<%s>%s)" % (row.name.encode(), row.before) for row in FRAME_FORMATS) + b")")
 
 #: Formats whose line is one entry of a stack trace whatever stands behind the frame.
 _TRACES = frozenset({"event_stack", "process_stack"})
@@ -145,9 +197,8 @@ def _frame(body: bytes, match: regex.Match[bytes]) -> Frame:
     start, end = match.start(), match.end()
     name, in_trace = _format(body, start, end)
     offset = int(match["offset"], 16)
-    pc = _BY_NAME[name].pc
-    if name == "mention" and offset == 0:
-        # A function that is named, not returned to: hints, handlers, callbacks.
+    pc = _BY_NAME[name].pc if name in _BY_NAME else PcKind.RETURN
+    if name == MENTION and offset == 0:
         pc = PcKind.ENTRY
     return Frame(
         (start, match.end("size")),
@@ -190,15 +241,19 @@ def _raw_frame(body: bytes, match: regex.Match[bytes]) -> Frame | None:
 
 def _format(body: bytes, start: int, end: int) -> tuple[str, bool]:
     """The row that a frame at ``start`` to ``end`` belongs to, and whether it is an entry of a trace."""
-    match = _CONTEXT.match(body, 0, start)
-    name = (match.lastgroup if match is not None else None) or "mention"
-    if name in _TRACES:
-        return name, True
-    if name == "trace_entry":
-        if _END_OF_ENTRY.match(body, end) is not None:
-            return name, True
-        return "mention", False
-    return name, False
+    for row in FRAME_FORMATS:
+        if row.cue in body and _pattern(row).match(body, 0, start) is not None:
+            if row.name == "trace_entry":
+                is_entry = _END_OF_ENTRY.match(body, end) is not None
+                return (row.name, True) if is_entry else (MENTION, False)
+            return row.name, row.name in _TRACES
+    return MENTION, False
+
+
+@cache
+def _pattern(row: FrameFormat) -> regex.Pattern[bytes]:
+    # Compiled when a line first holds the row's cue: all rows together take longer than reading an oops.
+    return regex.compile(b"(?r)(?:" + row.before + b")")
 
 
 def _printed_address(body: bytes, start: int, end: int) -> RunAddr | None:

@@ -49,7 +49,7 @@ class JsonLinesRenderer:
 def _frame(resolution: Resolution) -> dict[str, Any]:
     frame = resolution.frame
     has_symbol = bool(frame.symbol)
-    fields = {
+    fields: dict[str, Any] = {
         "span": list(frame.span),
         "symbol": _text(frame.symbol) or None,
         "offset": frame.offset if has_symbol else None,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 MAX_CANDIDATES = 3
 
 #: A path comes from debug info, which may be anybody's; it must not break the line or steer a terminal.
-_UNPRINTABLE = {code: "?" for code in (*range(0x20), 0x7F, *range(0x80, 0xA0))}
+_UNPRINTABLE = dict.fromkeys((*range(32), 127, *range(128, 160)), "?")
 
 
 class PlainRenderer:
@@ -34,7 +34,7 @@ class PlainRenderer:
         if isinstance(piece, LogBlock):
             return piece.data
         line, resolutions = piece
-        parts = []
+        parts: list[bytes] = []
         done = 0
         for resolution in resolutions:
             text = self.annotation(resolution)
