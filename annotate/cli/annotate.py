@@ -14,14 +14,15 @@ from annotate.kernel.images import Images
 from annotate.kernel.locate import Locator, SearchPlaces
 from annotate.log.context import read_ahead
 from annotate.model import AnnotatedLine
-from annotate.render import RENDERERS, RenderOptions, make_renderer
+from annotate.render import RENDERERS, make_renderer
+from annotate.render.renderer import RenderOptions
 from annotate.summary import Summary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from annotate.model import LogBlock
-    from annotate.render import Renderer
+    from annotate.render.renderer import Renderer
 
 PROGRAM = "lineinfo-annotate"
 

@@ -14,8 +14,8 @@ from annotate.errors import AnnotateError
 from annotate.kernel.images import open_image
 from annotate.log.context import LogContext
 from annotate.model import Frame, LinkAddr, PcKind, RunAddr
-from annotate.render import RenderOptions
 from annotate.render.plain import PlainRenderer
+from annotate.render.renderer import RenderOptions
 from annotate.resolve import Resolver
 
 if TYPE_CHECKING:

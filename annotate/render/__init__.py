@@ -1,33 +1,18 @@
-"""Annotated lines -> bytes. To add an output format: one module with a ``Renderer``, one line in ``RENDERERS``."""
+"""Annotated lines -> bytes. To add an output format: a module with a ``Renderer``, a branch in ``make_renderer``."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from annotate.model import AnnotatedLine, LogBlock
-    from annotate.summary import Summary
+    from annotate.render.renderer import Renderer, RenderOptions
 
-
-class RenderOptions(NamedTuple):
-    """What the user asked for."""
-
-    inlines: str = "chain"  #: ``chain`` or ``innermost``
-
-
-class Renderer(Protocol):
-    """Turns what the annotator yields into bytes. It sees every piece of the log once, in order."""
-
-    def render(self, log: str, piece: AnnotatedLine | LogBlock) -> bytes:
-        """The bytes for one piece of the log called ``log``."""
-
-    def finish(self, summary: Summary) -> bytes:
-        """The bytes behind the last log."""
+#: The values of ``--format``.
+RENDERERS = ("text", "jsonl")
 
 
 def make_renderer(name: str, options: RenderOptions) -> Renderer:
     """The renderer called ``name``, one of ``RENDERERS``. Only its own module is imported."""
-    # Imported here because a filter's cold start is counted in milliseconds and most runs need one of them.
     if name == "jsonl":
         from annotate.render.jsonl import JsonLinesRenderer
 
@@ -35,6 +20,3 @@ def make_renderer(name: str, options: RenderOptions) -> Renderer:
     from annotate.render.plain import PlainRenderer
 
     return PlainRenderer(options)
-
-
-RENDERERS = ("text", "jsonl")

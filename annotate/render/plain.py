@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from annotate.model import AnnotatedLine, Location, Resolution
-    from annotate.render import RenderOptions
+    from annotate.render.renderer import RenderOptions
     from annotate.summary import Summary
 
 #: Candidates of an ambiguous frame that are spelled out.
@@ -69,8 +69,15 @@ def _chain(locations: Sequence[Location], symbol: str) -> str:
 
 
 def _alternatives(candidates: Sequence[Sequence[Location]]) -> str:
-    places = list(dict.fromkeys(f"{chain[0].file}:{chain[0].line}" if chain else "?" for chain in candidates))
+    """Where each candidate is: its innermost place, or the function's own where the innermost is the same."""
+    places = [_place(chain, 0) for chain in candidates]
+    if len(set(places)) < len(places):
+        places = list(dict.fromkeys(_place(chain, -1) for chain in candidates))
     shown = places[:MAX_CANDIDATES]
     if len(places) > MAX_CANDIDATES:
         shown.append(f"{len(places) - MAX_CANDIDATES} more")
     return " or ".join(shown)
+
+
+def _place(chain: Sequence[Location], level: int) -> str:
+    return f"{chain[level].file}:{chain[level].line}" if chain else "?"
