@@ -14,6 +14,7 @@ from __future__ import annotations
 import struct
 import sys
 from bisect import bisect_left, bisect_right
+from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
 from annotate.model import LinkAddr, Symbol
@@ -196,13 +197,9 @@ class SymbolTable:
     def _page_numbers(self) -> list[int]:
         if self._pages is None:
             # One pass over the table (12 ms); sorting all of it would cost 30, and a log asks about few places.
-            pages: dict[int, list[int]] = {}
+            pages: dict[int, list[int]] = defaultdict(list)
             for index, value in enumerate(self._values):
-                page = value >> PAGE_SHIFT
-                if page in pages:
-                    pages[page].append(index)
-                else:
-                    pages[page] = [index]
+                pages[value >> PAGE_SHIFT].append(index)
             self._pages = pages
             self._sorted_pages = sorted(pages)
         return self._sorted_pages

@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import re
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from annotate.debuginfo.attributes import AT_SIBLING, FORM_IMPLICIT_CONST, FORM_REF4, Encoding
+from annotate.debuginfo.attributes import (
+    AT_HIGH_PC,
+    AT_LOW_PC,
+    AT_RANGES,
+    AT_SIBLING,
+    FORM_ADDR,
+    FORM_DATA1,
+    FORM_DATA2,
+    FORM_DATA4,
+    FORM_DATA8,
+    FORM_IMPLICIT_CONST,
+    FORM_REF4,
+    Encoding,
+)
 from annotate.leb128 import read_sleb, read_uleb
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from annotate.debuginfo.relocate import DebugSection
 
@@ -20,83 +33,120 @@ TAG_NAMESPACE, TAG_PARTIAL_UNIT, TAG_SKELETON_UNIT = 0x39, 0x3C, 0x4A
 
 Attribute = tuple[int, int, int]
 
-#: Struct letters of the sizes that one unpack can read; sizes 3 and 16 are left to the general way.
-_LETTERS = {0: "", 1: "B", 2: "H", 4: "I", 8: "Q"}
+#: Struct letters by size.
+_LETTERS = {1: "B", 2: "H", 4: "I", 8: "Q"}
 
 
 class Abbreviation:
     """One declaration: the shape of the entries that use its code.
 
-    The attributes before the first form whose size depends on the data are read with one ``unpack``, which yields a
-    value for each (name, form) of ``unpacked``; ``constants`` are those that take no bytes (DW_FORM_implicit_const
-    and DW_FORM_flag_present). ``tail`` holds the other attributes as (name, form, implicit constant), from
-    ``tail_offset`` on. ``offsets`` says where each unpacked attribute lies and how, ``size`` is the number of bytes
-    of an entry's attributes when there is no tail, else None.
+    Most entries are only stepped over. For that, ``size`` is the number of bytes of an entry's attributes when no
+    form's size depends on the data, else None; then ``tail`` holds the attributes from the first such form on as
+    (name, form, implicit constant), and ``tail_offset`` is where they begin. ``sibling_offset`` is where a four-byte
+    reference to the next sibling stands, or -1.
     """
 
     __slots__ = (
-        "constants",
+        "_encoding",
+        "_layout",
+        "attributes",
         "has_children",
-        "names",
-        "offsets",
         "sibling_offset",
         "size",
         "tag",
         "tail",
         "tail_offset",
-        "unpack",
-        "unpacked",
     )
 
-    def __init__(self, tag: int, attributes: Sequence[Attribute], encoding: Encoding, *, has_children: bool) -> None:
+    def __init__(self, tag: int, attributes: list[Attribute], encoding: Encoding, *, has_children: bool) -> None:
         self.tag = tag
         self.has_children = has_children
-        self.names = frozenset([name for name, _, _ in attributes])
-        self.constants: dict[int, tuple[int, int]] = {}
-        self.offsets: dict[int, tuple[int, int]] = {}
+        self.attributes = attributes
+        self._encoding = encoding
+        self._layout: Layout | None = None
         self.tail: Sequence[Attribute] = ()
-        layout = encoding.byte_order
+        self.sibling_offset = -1
         position = 0
-        for index, (name, form, implicit) in enumerate(attributes):
-            size = encoding.size_of(form)
-            if size is None or size not in _LETTERS:
+        sizes = encoding.sizes
+        for index, (name, form, _) in enumerate(attributes):
+            size = sizes[form]
+            if size is None:
                 self.tail = attributes[index:]
                 break
-            if size:
-                layout += _LETTERS[size]
-                self.offsets[name] = (position, form)
-                position += size
-            else:
-                self.constants[name] = (implicit if form == FORM_IMPLICIT_CONST else 1, form)
+            if name == AT_SIBLING and form == FORM_REF4:
+                self.sibling_offset = position
+            position += size
         self.tail_offset = position
         self.size = None if self.tail else position
-        self.unpack = struct.Struct(layout).unpack_from
-        self.unpacked = [(name, form) for name, (_, form) in self.offsets.items()]
-        sibling = self.offsets.get(AT_SIBLING)
-        #: Where a four-byte reference to the next sibling stands, or -1.
-        self.sibling_offset = sibling[0] if sibling is not None and sibling[1] == FORM_REF4 else -1
+
+    def has(self, *names: int) -> bool:
+        """Whether entries have one of these attributes."""
+        return any(name in names for name, _, _ in self.attributes)
+
+    @property
+    def layout(self) -> Layout:
+        """How to read the attributes before the tail; made when first asked for."""
+        if self._layout is None:
+            self._layout = Layout.of(self.attributes[: len(self.attributes) - len(self.tail)], self._encoding)
+        return self._layout
+
+
+class Layout(NamedTuple):
+    """How to read attributes of fixed size with one ``unpack``, which yields a value for each of ``values``."""
+
+    unpack: Callable[[bytes, int], tuple[int, ...]]
+    values: list[tuple[int, int]]  #: (name, form)
+    constants: dict[int, tuple[int, int]]  #: name -> (value, form): those that take no bytes
+    wide: list[tuple[int, int, int]]  #: (name, form, offset): sizes that no struct letter has, 3 and 16
+    plain_pc: tuple[int, int] | None  #: where in ``values`` an address DW_AT_low_pc and a length DW_AT_high_pc are
+
+    @classmethod
+    def of(cls, attributes: Sequence[Attribute], encoding: Encoding) -> Layout:
+        """The layout of these attributes, one behind the other."""
+        letters = encoding.byte_order
+        values, wide, constants = [], [], {}
+        position = 0
+        for name, form, implicit in attributes:
+            size = encoding.sizes[form] or 0
+            if size == 0:
+                constants[name] = (implicit if form == FORM_IMPLICIT_CONST else 1, form)
+            elif size in _LETTERS:
+                letters += _LETTERS[size]
+                values.append((name, form))
+            else:
+                letters += f"{size}x"
+                wide.append((name, form, position))
+            position += size
+        plain_pc = None
+        if (AT_LOW_PC, FORM_ADDR) in values:
+            for form in (FORM_DATA8, FORM_DATA4, FORM_DATA2, FORM_DATA1):
+                if (AT_HIGH_PC, form) in values:
+                    plain_pc = values.index((AT_LOW_PC, FORM_ADDR)), values.index((AT_HIGH_PC, form))
+        return cls(struct.Struct(letters).unpack_from, values, constants, wide, plain_pc)
 
 
 class AbbreviationTable:
-    """The declarations of one unit.
+    """The declarations of one unit, and two tables that make stepping over entries one addition or one read.
 
-    ``steps`` has an entry for each one-byte code: the number of bytes of an entry with that code, the code itself
-    included, when the entry has no children, no variable form and no tag of interest; else 0. Most entries of a unit
-    are such (types, members, parameters), and the walk over them is one addition each.
+    Both have an entry for each one-byte code. ``steps``: the bytes of an entry, code included, that has no children, no
+    form of variable size and no tag of interest, else 0; most entries are such (types, members, parameters).
+    ``jumps``: for one with children that is no function with code, where behind its first byte its four-byte
+    DW_AT_sibling stands, else 0.
     """
 
-    __slots__ = ("by_code", "steps")
+    __slots__ = ("by_code", "jumps", "steps")
 
     def __init__(self, by_code: dict[int, Abbreviation]) -> None:
         self.by_code = by_code
         self.steps = [0] * 256
+        self.jumps = [0] * 256
         for code, abbreviation in by_code.items():
-            if (
-                code < 0x80
-                and abbreviation.size is not None
-                and not abbreviation.has_children
-                and abbreviation.tag not in (TAG_SUBPROGRAM, TAG_INLINED_SUBROUTINE)
-            ):
+            if code >= 0x80:
+                continue
+            if abbreviation.has_children:
+                if abbreviation.tag != TAG_SUBPROGRAM or not abbreviation.has(AT_LOW_PC, AT_RANGES):
+                    self.jumps[code] = abbreviation.sibling_offset + 1
+            elif abbreviation.size is not None and abbreviation.tag not in (TAG_SUBPROGRAM, TAG_INLINED_SUBROUTINE):
                 self.steps[code] = abbreviation.size + 1
 
 

@@ -5,7 +5,7 @@ The decoders above work on the bytes of one unit, copied and relocated; every po
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from functools import cache
 
 from annotate.leb128 import read_sleb, read_uleb
 
@@ -83,26 +83,33 @@ _ULEB_FORMS = frozenset(
 _BLOCKS = {FORM_BLOCK1: 1, FORM_BLOCK2: 2, FORM_BLOCK4: 4, FORM_BLOCK: 0, FORM_EXPRLOC: 0}
 
 
-class Encoding(NamedTuple):
-    """What the sizes of forms depend on: one value a unit."""
+class Encoding:
+    """What the sizes of forms depend on: one value a unit, shared by the units that are alike. Make it with ``of``."""
 
-    byte_order: str  #: ``<`` or ``>``
-    version: int
-    offset_size: int  #: 4 in 32-bit DWARF, 8 in 64-bit DWARF
-    address_size: int
+    __slots__ = ("address_size", "byte_order", "offset_size", "sizes", "version")
 
-    def size_of(self, form: int) -> int | None:
-        """Bytes of a form, None when they depend on the data, KeyError for an unknown form."""
-        size = _FIXED.get(form)
-        if size is None:
-            if form in _ULEB_FORMS or form in _BLOCKS or form in (FORM_SDATA, FORM_STRING, FORM_INDIRECT):
-                return None
-            raise KeyError(form)
-        if size >= 0:
-            return size
-        if size == _ADDRESS or (size == _REF_ADDR and self.version == 2):
-            return self.address_size
-        return self.offset_size
+    def __init__(self, byte_order: str, version: int, offset_size: int, address_size: int) -> None:
+        self.byte_order = byte_order  #: ``<`` or ``>``
+        self.version = version
+        self.offset_size = offset_size  #: 4 in 32-bit DWARF, 8 in 64-bit DWARF
+        self.address_size = address_size
+        #: Bytes of every known form, None where they depend on the data.
+        self.sizes: dict[int, int | None] = dict.fromkeys(
+            (*_ULEB_FORMS, *_BLOCKS, FORM_SDATA, FORM_STRING, FORM_INDIRECT)
+        )
+        for form, size in _FIXED.items():
+            if size >= 0:
+                self.sizes[form] = size
+            elif size == _ADDRESS or (size == _REF_ADDR and version == 2):
+                self.sizes[form] = address_size
+            else:
+                self.sizes[form] = offset_size
+
+    @staticmethod
+    @cache
+    def of(byte_order: str, version: int, offset_size: int, address_size: int) -> Encoding:
+        """The one encoding of these."""
+        return Encoding(byte_order, version, offset_size, address_size)
 
     def unsigned(self, data: bytes, position: int, size: int) -> int:
         """An unsigned number of 1 to 16 bytes."""
@@ -112,7 +119,7 @@ class Encoding(NamedTuple):
 
     def skip(self, data: bytes, position: int, form: int) -> int:
         """The position behind a value."""
-        size = self.size_of(form)
+        size = self.sizes[form]
         if size is not None:
             return position + size
         if form in _ULEB_FORMS or form == FORM_SDATA:
@@ -149,7 +156,7 @@ class Encoding(NamedTuple):
             if actual in (FORM_INDIRECT, FORM_IMPLICIT_CONST):
                 raise ValueError("DW_FORM_indirect of a form that it cannot name")
             return self.value(data, position, actual)
-        size = self.size_of(form)
+        size = self.sizes[form]
         if size is not None:
             return self.unsigned(data, position, size), form
         if form == FORM_SDATA:

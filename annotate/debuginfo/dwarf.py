@@ -72,7 +72,10 @@ class DwarfLines:
         for header in self._index.headers():
             lines = self._unit_lines(header.offset)
             if lines is not None:
-                sequences += lines.sequences()
+                try:
+                    sequences += lines.sequences()
+                except DamagedFileError as error:
+                    self._note(error)
         sequences.sort(key=lambda sequence: sequence[:2])
         last: tuple[str, int] | None = None
         covered_to = 0
@@ -120,7 +123,7 @@ class UnitLines:
                 sections.source,
                 sections.byte_order,
             )
-            self._rows = lineprogram.run(self._program)
+            self._rows = lineprogram.LineRows(self._program)
         try:
             self._functions = FunctionIndex(unit)
         except DECODING_ERRORS as error:
@@ -173,7 +176,7 @@ class UnitLines:
             if index is None or _line(rows.rows[index]) == 0:
                 return None
             return rows.addresses[index], rows.rows[index]
-        index, first, _ = found
+        index, first = found
         if _line(rows.rows[index]):
             return address, rows.rows[index]
         # Line 0 is "no line of its own" (DWARF 5 section 6.2.2): the nearest row before it in this function counts.
@@ -225,8 +228,8 @@ class UnitLines:
                 yield rows.addresses[index], self.file(row >> lineprogram.FILE_SHIFT), _line(row)
 
         return [
-            (start, end, partial(between, first, last))
-            for start, end, first, last in zip(rows.starts, rows.ends, rows.firsts, rows.lasts, strict=True)
+            (sequence.start, sequence.end, partial(between, sequence.first, sequence.last))
+            for sequence in rows.sequences()
         ]
 
 

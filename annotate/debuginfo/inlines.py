@@ -82,8 +82,7 @@ class FunctionIndex:
     def __init__(self, unit: Unit) -> None:
         found: list[tuple[int, int, int]] = []
         for position, abbreviation in _functions(unit):
-            low, high, ranges = _pc_attributes(unit, abbreviation, position)
-            found.extend((start, end, position) for start, end in unit.ranges(low, high, ranges))
+            found.extend((start, end, position) for start, end in _ranges(unit, abbreviation, position))
         found.sort()
         self.starts = [function[0] for function in found]
         self.ends = [function[1] for function in found]
@@ -107,10 +106,10 @@ def _functions(unit: Unit) -> list[tuple[int, Abbreviation]]:
     data = unit.data
     steps = unit.abbreviations.steps
     by_code = unit.abbreviations.by_code
-    encoding = unit.encoding
     language = unit.number(AT_LANGUAGE)
-    enter = frozenset() if language in _FLAT_LANGUAGES else _SCOPES
-    unpack_reference = struct.Struct(encoding.byte_order + "I").unpack_from
+    is_flat = language in _FLAT_LANGUAGES
+    jumps = unit.abbreviations.jumps if is_flat else [0] * 256
+    read_reference = struct.Struct(unit.encoding.byte_order + "I").unpack_from
     functions: list[tuple[int, Abbreviation]] = []
     position, end = unit.children, len(data)
     if not unit.root_abbreviation.has_children:
@@ -123,33 +122,29 @@ def _functions(unit: Unit) -> list[tuple[int, Abbreviation]]:
             position += step
             continue
         start = position
-        if code >= 0x80:
-            code, position = read_uleb(data, position)
-        else:
-            position += 1
+        jump = jumps[code]
+        if jump:
+            (position,) = read_reference(data, start + jump)
+            if position <= start:
+                raise ValueError(f"DW_AT_sibling at {start:#x} that points back to {position:#x}")
+            continue
+        code, position = read_uleb(data, position)
         if code == 0:
             depth -= 1
             if depth == 0:
                 break
             continue
         abbreviation = by_code[code]
-        tag = abbreviation.tag
-        if tag == TAG_SUBPROGRAM and (AT_LOW_PC in abbreviation.names or AT_RANGES in abbreviation.names):
+        if abbreviation.tag == TAG_SUBPROGRAM and abbreviation.has(AT_LOW_PC, AT_RANGES):
             functions.append((start, abbreviation))
-        if abbreviation.has_children and tag not in enter:
-            if abbreviation.sibling_offset >= 0:
-                (sibling,) = unpack_reference(data, position + abbreviation.sibling_offset)
-                if sibling <= start:
-                    raise ValueError(f"DW_AT_sibling at {start:#x} that points back to {sibling:#x}")
-                position = sibling
-            else:
-                position = _skip_entry(unit, abbreviation, position)
-            continue
-        position = _skip_attributes(unit, abbreviation, position)
-        if abbreviation.has_children:
-            depth += 1
-            if depth > MAX_DEPTH:
-                raise ValueError(f"entries nested deeper than {MAX_DEPTH}")
+        if not abbreviation.has_children or (not is_flat and abbreviation.tag in _SCOPES):
+            position = _skip_attributes(unit, abbreviation, position)
+            if abbreviation.has_children:
+                depth += 1
+                if depth > MAX_DEPTH:
+                    raise ValueError(f"entries nested deeper than {MAX_DEPTH}")
+        else:
+            position = _skip_entry(unit, abbreviation, position)
     return functions
 
 
@@ -163,12 +158,26 @@ def _skip_attributes(unit: Unit, abbreviation: Abbreviation, position: int) -> i
     return position
 
 
+def _sibling(unit: Unit, abbreviation: Abbreviation, position: int) -> int:
+    """DW_AT_sibling of an entry (``position`` is behind its code), 0 when it has none."""
+    data, encoding = unit.data, unit.encoding
+    if abbreviation.sibling_offset >= 0:
+        return encoding.unsigned(data, position + abbreviation.sibling_offset, 4)
+    position += abbreviation.tail_offset
+    for name, form, _ in abbreviation.tail:
+        if name == AT_SIBLING:
+            value = encoding.value(data, position, form)[0]
+            return value if form in _LOCAL_REFERENCES and isinstance(value, int) else 0
+        position = encoding.skip(data, position, form)
+    return 0
+
+
 def _skip_entry(unit: Unit, abbreviation: Abbreviation, position: int) -> int:
     """The position behind an entry (``position`` is behind its code) and everything below it."""
-    if abbreviation.has_children and AT_SIBLING in abbreviation.names:
-        sibling = unit.attributes(abbreviation, position)[0][AT_SIBLING]
-        if sibling[1] in _LOCAL_REFERENCES and isinstance(sibling[0], int) and sibling[0] > position:
-            return sibling[0]
+    if abbreviation.has_children:
+        sibling = _sibling(unit, abbreviation, position)
+        if sibling > position:
+            return sibling
     position = _skip_attributes(unit, abbreviation, position)
     if not abbreviation.has_children:
         return position
@@ -193,13 +202,17 @@ def _skip_entry(unit: Unit, abbreviation: Abbreviation, position: int) -> int:
     raise IndexError("entries without an end")
 
 
-def _pc_attributes(
-    unit: Unit, abbreviation: Abbreviation, position: int
-) -> tuple[tuple[int | bytes, int] | None, tuple[int | bytes, int] | None, tuple[int | bytes, int] | None]:
-    """DW_AT_low_pc, DW_AT_high_pc and DW_AT_ranges of the entry at ``position`` (at its code)."""
+def _ranges(unit: Unit, abbreviation: Abbreviation, position: int) -> list[tuple[int, int]]:
+    """The ranges of the function entry at ``position`` (at its code)."""
     _, position = read_uleb(unit.data, position)
+    plain = abbreviation.layout.plain_pc
+    if plain is not None:
+        # An address and a length among the fixed attributes: what nearly every function has, without the dictionary.
+        values = abbreviation.layout.unpack(unit.data, position)
+        low, length = values[plain[0]], values[plain[1]]
+        return [(low, low + length)] if length else []
     found = unit.attributes(abbreviation, position)[0]
-    return found.get(AT_LOW_PC), found.get(AT_HIGH_PC), found.get(AT_RANGES)
+    return unit.ranges(found.get(AT_LOW_PC), found.get(AT_HIGH_PC), found.get(AT_RANGES))
 
 
 def call_chain(units: UnitIndex, unit: Unit, functions: FunctionIndex, address: int) -> list[Call]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, NamedTuple
 
-from annotate.debuginfo.attributes import Encoding
+from annotate.debuginfo.attributes import FORM_LINE_STRP, FORM_UDATA, Encoding
 from annotate.errors import DamagedFileError
 from annotate.leb128 import read_uleb
 
@@ -72,7 +72,7 @@ def read_line_program(
         if version >= 5:
             address_size = data[position]
             position += 2
-        encoding = Encoding(order, version, offset_size, address_size)
+        encoding = Encoding.of(order, version, offset_size, address_size)
         header_length = encoding.unsigned(data, position, offset_size)
         position += offset_size
         program_start = position + header_length
@@ -131,6 +131,8 @@ def _read_entries(data: bytes, position: int, encoding: Encoding) -> tuple[list[
     entries: list[tuple[String, int]] = []
     if count * len(formats) > len(data):
         raise IndexError("more entries than the header has bytes")
+    if formats == [(LNCT_PATH, FORM_LINE_STRP), (LNCT_DIRECTORY_INDEX, FORM_UDATA)]:
+        return _read_usual_entries(data, position, encoding, count)
     for _ in range(count if formats else 0):
         name: String = b""
         directory = 0
@@ -144,6 +146,25 @@ def _read_entries(data: bytes, position: int, encoding: Encoding) -> tuple[list[
         if position > len(data):
             raise IndexError("an entry that ends behind its header")
         entries.append((name, directory))
+    return entries, position
+
+
+def _read_usual_entries(
+    data: bytes, position: int, encoding: Encoding, count: int
+) -> tuple[list[tuple[String, int]], int]:
+    """The file entries of gas, a header's bulk, in a quarter of the general way's time."""
+    entries: list[tuple[String, int]] = []
+    size = encoding.offset_size
+    unpack = struct.Struct(encoding.byte_order + ("I" if size == 4 else "Q")).unpack_from
+    for _ in range(count):
+        (name,) = unpack(data, position)
+        position += size
+        directory = data[position]
+        if directory < 0x80:
+            position += 1
+        else:
+            directory, position = read_uleb(data, position)
+        entries.append(((name, FORM_LINE_STRP), directory))
     return entries, position
 
 

@@ -113,10 +113,12 @@ class Unit:
     def attributes(self, abbreviation: Abbreviation, position: int) -> tuple[dict[int, tuple[int | bytes, int]], int]:
         """All attributes of the entry at ``position`` (behind its code) as name -> (value, form), and the end."""
         data = self.data
-        result: dict[int, tuple[int | bytes, int]] = dict(abbreviation.constants)
-        values = abbreviation.unpack(data, position)
-        for (name, form), value in zip(abbreviation.unpacked, values, strict=True):
+        layout = abbreviation.layout
+        result: dict[int, tuple[int | bytes, int]] = dict(layout.constants)
+        for (name, form), value in zip(layout.values, layout.unpack(data, position), strict=True):
             result[name] = (value, form)
+        for name, form, offset in layout.wide:
+            result[name] = self.encoding.value(data, position + offset, form)
         position += abbreviation.tail_offset
         if abbreviation.tail:
             encoding = self.encoding
@@ -341,7 +343,7 @@ def read_unit_header(sections: DebugSections, offset: int) -> UnitHeader:
             "a unit of DWARF 2 to 5 that ends within the section",
             f"version {version}, address size {address_size}, end at {end:#x}",
         )
-    return UnitHeader(offset, end, Encoding(order, version, offset_size, address_size), abbrev, unit_type, first)
+    return UnitHeader(offset, end, Encoding.of(order, version, offset_size, address_size), abbrev, unit_type, first)
 
 
 def _read_aranges(sections: DebugSections) -> list[tuple[int, int, int]]:
