@@ -32,8 +32,8 @@ _HIDDEN_PREFIXES = (b"$", b".L", b"L0", b"__crc_", b"__kcfi_typeid_", b"__efistu
 #: Above this many names that are asked one by one, an index of all names is cheaper (48 ms against 0.4 ms a name).
 _NAMES_BEFORE_INDEX = 150
 
-#: Entries are grouped by address in pieces of this size (64 KiB), and a piece is sorted when it is asked for.
-PAGE_SHIFT = 16
+#: Entries are grouped by address in pieces of this size (4 KiB), and a piece is sorted when it is asked for.
+PAGE_SHIFT = 12
 
 
 class Columns(NamedTuple):
