@@ -2,10 +2,10 @@
 
     python bench/cold_run.py --vmlinux FILE [--log LOG]... [--rounds N]
 
-Three questions are asked of the kernel: the frames of one real oops, 40 distinct frames of real traces, and 40 frames in 40
-random functions (the worst case: hardly two in one unit). "Cold" means a fresh process and no cache of ours, the file
-in the page cache. Peers get the addresses and do not have to find them: addr2line once for all, and once for each frame
-as decode_stacktrace.sh calls it. Times are medians; the ratios of the rounds are what to quote, machines are noisy.
+Three questions are asked of the kernel: the frames of one real oops, 40 distinct frames of real traces, and 40 frames
+in 40 random functions (the worst case: hardly two in one unit). "Cold" means a fresh process and no cache of ours, the
+file in the page cache. Peers get the addresses and do not have to find them: addr2line once for all, and once for each
+frame as decode_stacktrace.sh calls it. Times are medians; the ratios of the rounds are what to quote, machines are noisy.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
 from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import SymbolTableSection
 
 from annotate.log.grammar import find_frames
 from annotate.model import LogLine
@@ -31,18 +33,24 @@ REPOSITORY = Path(__file__).parent.parent
 
 
 class Symbol(NamedTuple):
+    """A function; ``size`` reaches to the next symbol."""
+
     name: str
     address: int
     size: int
 
 
 class Case(NamedTuple):
+    """A log for us, and the same questions as addresses for the peers."""
+
     name: str
     log: bytes
     addresses: list[int]
 
 
 class Figures(NamedTuple):
+    """What one tool took: wall time of each round, the highest peak memory of any."""
+
     seconds: list[float]
     peak_mib: float
 
@@ -51,6 +59,8 @@ def read_symbols(path: Path) -> list[Symbol]:
     """Functions with the distance to the next symbol, read by pyelftools."""
     with path.open("rb") as file:
         table = ELFFile(file).get_section_by_name(".symtab")
+        if not isinstance(table, SymbolTableSection):
+            raise SystemExit(f"{path}: expected a symbol table, found none")
         raw = [
             (symbol["st_value"], symbol.name, symbol["st_info"]["type"])
             for symbol in table.iter_symbols()
@@ -58,7 +68,7 @@ def read_symbols(path: Path) -> list[Symbol]:
         ]
     raw.sort()
     addresses = sorted({address for address, _, _ in raw})
-    following = dict(zip(addresses, addresses[1:], strict=False))
+    following = dict(pairwise(addresses))
     return [
         Symbol(name, address, following[address] - address)
         for address, name, kind in raw
@@ -67,8 +77,9 @@ def read_symbols(path: Path) -> list[Symbol]:
 
 
 def cases(symbols: list[Symbol], logs: list[Path]) -> list[Case]:
+    """The questions; those of real traces only where the logs are of this very kernel."""
     by_frame = {(symbol.name, symbol.size): symbol for symbol in symbols}
-    found = []
+    found: list[Case] = []
     distinct: dict[str, int] = {}
     for log in logs:
         addresses: dict[int, None] = {}
@@ -96,7 +107,9 @@ def run(command: list[str], given: bytes, environment: dict[str, str]) -> tuple[
         stdin.write(given)
         stdin.seek(0)
         start = time.perf_counter()
-        process = subprocess.Popen(command, stdin=stdin, stdout=subprocess.DEVNULL, env=environment)
+        process = subprocess.Popen(
+            command, stdin=stdin, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment
+        )
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - start
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -106,6 +119,7 @@ def run(command: list[str], given: bytes, environment: dict[str, str]) -> tuple[
 
 
 def measure(case: Case, vmlinux: Path, rounds: int, environment: dict[str, str]) -> dict[str, Figures]:
+    """Run every tool in turn, ``rounds`` times behind one round to warm up."""
     addresses = [f"{address:#x}" for address in case.addresses]
     listed = "\n".join(addresses).encode() + b"\n"
     commands: dict[str, list[tuple[list[str], bytes]]] = {
@@ -135,6 +149,7 @@ def measure(case: Case, vmlinux: Path, rounds: int, environment: dict[str, str])
 
 
 def main() -> None:
+    """Print a table a case."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--vmlinux", type=Path, required=True)
     parser.add_argument("--log", type=Path, action="append", help="default: the samples of x86-64")
