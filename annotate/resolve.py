@@ -67,6 +67,7 @@ class Resolver:
     def __init__(self, images: ImageSource, slide: int | None = None) -> None:
         self._images = images
         self._slide = slide
+        self._learned: dict[int, int] = {}  # boot -> slide, from a line that has both an address and its symbol
         self._callee: tuple[int, LinkAddr] | None = None
         self._last_line = 0
 
@@ -88,12 +89,14 @@ class Resolver:
         image = self._images.image_for(frame.module, frame.build_id, context.kernel)
         if isinstance(image, Absence):
             return Resolution(frame, (), image.missing, detail=image.detail)
-        slide = self._slide if self._slide is not None else context.slide
+        slide = self._slide_of(context)
         if not frame.symbol:
             return _resolve_raw(frame, image, slide)
         symbols = _fitting_symbols(frame, image)
         if isinstance(symbols, Missing):
             return Resolution(frame, (), symbols)
+        if slide is None and frame.address is not None and len(symbols) == 1 and not image.is_module:
+            self._learn(context.boot, frame.address - symbols[0].address - frame.offset)
         answers = [(symbol, _locate(frame, image, symbol)) for symbol in symbols]
         if len({chain for _, chain in answers}) > 1:
             answers = self._settle(frame, line_number, image, slide, answers)
@@ -104,6 +107,17 @@ class Resolver:
         if not chains[0]:
             return Resolution(frame, (), Missing.NO_LINE)
         return Resolution(frame, chains[0], None)
+
+    def _slide_of(self, context: LogContext) -> int | None:
+        """The slide of the current boot: the user's word, the kernel's own, else what an earlier line shows."""
+        if self._slide is not None:
+            return self._slide
+        return context.slide if context.slide is not None else self._learned.get(context.boot)
+
+    def _learn(self, boot: int, slide: int) -> None:
+        # A kernel is moved by whole pages; anything else is no address of this symbol.
+        if slide & 0xFFF == 0:
+            self._learned[boot] = slide
 
     def _settle(
         self,

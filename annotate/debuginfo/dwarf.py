@@ -25,6 +25,7 @@ from annotate.model import Location
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from annotate.debuginfo.inlines import Call
     from annotate.debuginfo.lineheader import LineProgram, String
     from annotate.debuginfo.lineprogram import LineRows
 
@@ -45,9 +46,9 @@ class DwarfLines:
     def chain(self, address: int, start: int, end: int) -> tuple[Location, ...]:
         """The locations of an address, innermost first; empty where nothing covers it.
 
-        ``start`` and ``end`` bound the symbol that the address belongs to. A row that begins before the symbol is the
-        function before it (padding and patchable nops have no rows of their own): the first row behind the address
-        within the symbol is taken instead.
+        ``start`` and ``end`` bound the code of the symbol that the address belongs to. A row that begins before the
+        symbol is the function before it (padding and patchable nops have no rows of their own): the first row behind
+        the address within the symbol is taken instead.
         """
         try:
             unit = self._index.unit_of(address)
@@ -149,43 +150,57 @@ class UnitLines:
         rows = self._rows
         if rows is None:
             return ()
-        found = self._row(rows, address, start, end)
+        # Nops in front of a function (-fpatchable-function-entry) are its symbol's but not its entry's. A row that
+        # begins on them is one that the function before left over: gas puts a pending .loc on the next instruction.
+        address = self._functions.first_behind(address, end) or address
+        calls = self._calls(address)
+        found = self._row(rows, address, start)
         if found is None:
-            return ()
-        address, row = found
+            if len(calls) > 1:
+                # No row of its own, but the code of an inlined call: the call is where it is.
+                return self._locations(calls[1:], calls[0].file, calls[0].line)
+            index = rows.first_between(address, end)
+            if index is None or _line(rows.rows[index]) == 0:
+                return ()
+            found = rows.addresses[index], rows.rows[index]
+        if found[0] != address:
+            calls = self._calls(found[0])
+        return self._locations(calls, found[1] >> lineprogram.FILE_SHIFT, found[1] & lineprogram.LINE_MASK)
+
+    def _calls(self, address: int) -> list[Call]:
         try:
-            calls = call_chain(self._index, self._unit, self._functions, address)
+            return call_chain(self._index, self._unit, self._functions, address)
         except DECODING_ERRORS as error:
             raise self._damaged(error) from error
-        file, line = row >> lineprogram.FILE_SHIFT, row & lineprogram.LINE_MASK
+
+    def _locations(self, calls: list[Call], file: int, line: int) -> tuple[Location, ...]:
+        """The chain of ``calls``, the innermost of which is at ``file`` and ``line``."""
         if not calls:
             return (Location(self.file(file), line, "", inlined=False),)
         locations = []
         for call in calls:
-            is_inlined = call is not calls[-1]
             name = call.function.decode("utf-8", "surrogateescape")
-            locations.append(Location(self.file(file), line, name, inlined=is_inlined))
+            locations.append(Location(self.file(file), line, name, inlined=call is not calls[-1]))
             file, line = call.file, call.line
         return tuple(locations)
 
-    def _row(self, rows: LineRows, address: int, start: int, end: int) -> tuple[int, int] | None:
-        """The row that answers for an address: (the address to look inlined calls up at, packed row)."""
+    def _row(self, rows: LineRows, address: int, start: int) -> tuple[int, int] | None:
+        """The row that covers an address and begins in its symbol: (the row's own address or the one asked, row).
+
+        Line 0 is "no line of its own" (DWARF 5 section 6.2.2): then the nearest row before it counts, and its address.
+        """
         found = rows.find(address)
-        if found is None or rows.addresses[found[0]] < start:
-            index = rows.first_between(address, end)
-            if index is None or _line(rows.rows[index]) == 0:
-                return None
-            return rows.addresses[index], rows.rows[index]
+        if found is None:
+            return None
         index, first = found
-        if _line(rows.rows[index]):
-            return address, rows.rows[index]
-        # Line 0 is "no line of its own" (DWARF 5 section 6.2.2): the nearest row before it in this function counts.
-        while index > first:
-            index -= 1
-            if rows.addresses[index] < start:
-                return None
+        place = address
+        while rows.addresses[index] >= start:
             if _line(rows.rows[index]):
-                return rows.addresses[index], rows.rows[index]
+                return place, rows.rows[index]
+            if index == first:
+                break
+            index -= 1
+            place = rows.addresses[index]
         return None
 
     def file(self, number: int) -> str:

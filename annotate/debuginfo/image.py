@@ -93,7 +93,9 @@ class DebugImage:
 
     def chain(self, address: LinkAddr, symbol: Symbol) -> tuple[Location, ...]:
         """The locations of an address that belongs to ``symbol``, innermost first; empty when there is none."""
-        return self._lines.chain(address, symbol.address, symbol.end)
+        # Up to the end of the symbol's own code: what follows in its gap may be a weak function that was overridden.
+        end = symbol.address + symbol.st_size if symbol.st_size else symbol.end
+        return self._lines.chain(address, symbol.address, end)
 
     def call_target(self, address: LinkAddr) -> LinkAddr | None:
         """Where the direct call that ends at a return address leads, None when there is none or it cannot be told.

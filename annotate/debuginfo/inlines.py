@@ -100,6 +100,13 @@ class FunctionIndex:
             index -= 1
         return None
 
+    def first_behind(self, address: int, end: int) -> int | None:
+        """Where the first function begins that starts behind an address and before ``end``, if none contains it."""
+        if self.find(address) is not None:
+            return None
+        index = bisect_right(self.starts, address)
+        return self.starts[index] if index < len(self.starts) and self.starts[index] < end else None
+
 
 def _functions(unit: Unit) -> list[tuple[int, Abbreviation]]:
     """Position and abbreviation of every DW_TAG_subprogram entry that may have code."""

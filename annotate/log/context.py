@@ -33,7 +33,7 @@ class LogContext:
 
     def __init__(self, slides: Sequence[int | None] = (), kernel: KernelId | None = None) -> None:
         self._slides = slides
-        self._boot = 0
+        self.boot = 0  #: counts the banners so far
         self._pc: tuple[bytes, int, int | None, bytes] | None = None
         self.kernel = kernel or KernelId()
         self.slide: int | None = slides[0] if slides else None
@@ -55,8 +55,8 @@ class LogContext:
             self._pc = None
 
     def _start_boot(self, match: regex.Match[bytes]) -> None:
-        self._boot += 1
-        self.slide = self._slides[self._boot] if self._boot < len(self._slides) else None
+        self.boot += 1
+        self.slide = self._slides[self.boot] if self.boot < len(self._slides) else None
         self._pc = None
         self.kernel = KernelId(_text(match["release"]), _text(match["version"]))
 
