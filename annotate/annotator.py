@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from annotate.log.context import LogContext
+from annotate.log.context import Facts, LogContext
 from annotate.log.grammar import find_frames
 from annotate.log.scan import LineScanner
 from annotate.model import AnnotatedLine, LogBlock
@@ -36,7 +36,7 @@ class Annotator:
 
     def __init__(self, images: ImageSource, facts: LogFacts) -> None:
         self.scanner = LineScanner()
-        self.context = LogContext(facts.slides, facts.kernel)
+        self._context = LogContext(facts.slides, facts.kernel)
         self._resolver = Resolver(images, facts.slide)
 
     def feed(self, chunk: bytes) -> list[AnnotatedLine | LogBlock]:
@@ -48,15 +48,31 @@ class Annotator:
         return self._annotate(self.scanner.flush())
 
     def _annotate(self, pieces: list[LogLine | LogBlock]) -> list[AnnotatedLine | LogBlock]:
-        frames = [None if isinstance(piece, LogBlock) else find_frames(piece) for piece in pieces]
-        # The kernel that the last lines named may change within the chunk; a wrong guess here costs only time.
-        self._resolver.prepare((frame for found in frames if found for frame in found), self.context.kernel)
-        return [
-            piece if isinstance(piece, LogBlock) else self._resolve(piece, found or [])
-            for piece, found in zip(pieces, frames, strict=True)
-        ]
+        read = [piece if isinstance(piece, LogBlock) else self._read(piece) for piece in pieces]
+        self._prepare([line for line in read if not isinstance(line, LogBlock)])
+        return [line if isinstance(line, LogBlock) else self._resolve(line) for line in read]
 
-    def _resolve(self, line: LogLine, frames: list[Frame]) -> AnnotatedLine:
-        self.context.observe(line.body)
-        placed = self.context.place(frames)
-        return AnnotatedLine(line, [self._resolver.resolve(frame, line.number, self.context) for frame in placed])
+    def _read(self, line: LogLine) -> _ReadLine:
+        self._context.observe(line.body)
+        return _ReadLine(line, self._context.place(find_frames(line)), self._context.facts)
+
+    def _prepare(self, lines: list[_ReadLine]) -> None:
+        """Look the symbols of all lines up together, kernel by kernel."""
+        kernels: dict[KernelId, list[Frame]] = {}
+        for line in lines:
+            if line.frames:
+                kernels.setdefault(line.facts.kernel, []).extend(line.frames)
+        for kernel, frames in kernels.items():
+            self._resolver.prepare(frames, kernel)
+
+    def _resolve(self, read: _ReadLine) -> AnnotatedLine:
+        line, frames, facts = read
+        return AnnotatedLine(line, [self._resolver.resolve(frame, line.number, facts) for frame in frames])
+
+
+class _ReadLine(NamedTuple):
+    """A line, its frames, and what the log has said so far."""
+
+    line: LogLine
+    frames: list[Frame]
+    facts: Facts

@@ -18,7 +18,7 @@ from annotate.model import Frame, LinkAddr, Location, Missing, PcKind, Resolutio
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from annotate.log.context import LogContext
+    from annotate.log.context import Facts
     from annotate.model import KernelId, RunAddr, Symbol
 
 Chain = tuple[Location, ...]
@@ -26,6 +26,10 @@ Chain = tuple[Location, ...]
 
 class KernelImage(Protocol):
     """One kernel or one module that can be asked. Addresses are as linked."""
+
+    @property
+    def source(self) -> str:
+        """Where it comes from, for messages."""
 
     @property
     def is_module(self) -> bool:
@@ -82,21 +86,22 @@ class Resolver:
             if not isinstance(image, Absence):
                 image.prepare(symbols)
 
-    def resolve(self, frame: Frame, line_number: int, context: LogContext) -> Resolution:
+    def resolve(self, frame: Frame, line_number: int, facts: Facts) -> Resolution:
         """Answer for one frame. Frames must come in the order of the log."""
         if frame.annotated:
             return Resolution(frame, (), None)
-        image = self._images.image_for(frame.module, frame.build_id, context.kernel)
+        image = self._images.image_for(frame.module, frame.build_id, facts.kernel)
         if isinstance(image, Absence):
             return Resolution(frame, (), image.missing, detail=image.detail)
-        slide = self._slide_of(context)
+        slide = self._slide_of(facts)
         if not frame.symbol:
             return _resolve_raw(frame, image, slide)
         symbols = _fitting_symbols(frame, image)
         if isinstance(symbols, Missing):
-            return Resolution(frame, (), symbols)
+            detail = f"tried: {image.source}" if symbols is Missing.SIZE_DIFFERS else ""
+            return Resolution(frame, (), symbols, detail=detail)
         if slide is None and frame.address is not None and len(symbols) == 1 and not image.is_module:
-            self._learn(context.boot, frame.address - symbols[0].address - frame.offset)
+            self._learn(facts.boot, frame.address - symbols[0].address - frame.offset)
         answers = [(symbol, _locate(frame, image, symbol)) for symbol in symbols]
         if len({chain for _, chain in answers}) > 1:
             answers = self._settle(frame, line_number, image, slide, answers)
@@ -108,15 +113,15 @@ class Resolver:
             return Resolution(frame, (), Missing.NO_LINE)
         return Resolution(frame, chains[0], None)
 
-    def _slide_of(self, context: LogContext) -> int | None:
+    def _slide_of(self, facts: Facts) -> int | None:
         """The slide of the current boot: the user's word, the kernel's own, else what an earlier line shows."""
         if self._slide is not None:
             return self._slide
-        return context.slide if context.slide is not None else self._learned.get(context.boot)
+        return facts.slide if facts.slide is not None else self._learned.get(facts.boot)
 
     def _learn(self, boot: int, slide: int) -> None:
-        # A kernel is moved by whole pages; anything else is no address of this symbol.
-        if slide & 0xFFF == 0:
+        # Kernels are moved up by multiples of 64 KiB at least (x86: 2 MiB); anything else is no address of this symbol.
+        if slide >= 0 and slide & 0xFFFF == 0:
             self._learned[boot] = slide
 
     def _settle(
@@ -137,7 +142,9 @@ class Resolver:
             calling = [
                 answer for answer in answers if image.call_target(LinkAddr(answer[0].address + frame.offset)) == callee
             ]
-            if calling:
+            # Evidence for a candidate without a line would leave the frame bare, and a second run, which no longer
+            # sees the callee, would annotate it.
+            if any(chain for _, chain in calling):
                 return calling
         return answers
 

@@ -157,6 +157,8 @@ class SymbolTable:
 
     def _has_place(self, index: int) -> bool:
         section = self._columns.sections[index]
+        if self._columns.types[index] & 15 in (STT_SECTION, STT_FILE):
+            return False
         return section != _SHN_UNDEF and (not self._is_relocatable or section < _SHN_LORESERVE)
 
     def _symbol(self, index: int, name: bytes) -> Symbol:
@@ -178,7 +180,7 @@ class SymbolTable:
 
     def _following(self, address: int) -> int:
         """The address at which a symbol at ``address`` ends for kallsyms."""
-        following = max(self._end, address)
+        following = None
         for page in self._pages_from(address >> PAGE_SHIFT):
             entries = self._entries_of(page)
             position = bisect_right(entries, address, key=_first)
@@ -186,6 +188,8 @@ class SymbolTable:
                 following = entries[position][0]
                 break
         region_end = next((end for end in self._region_ends if end > address), None)
+        if following is None:
+            return region_end if region_end is not None else max(self._end, address)
         return following if region_end is None else min(following, region_end)
 
     def _pages_from(self, page: int) -> Iterator[int]:
@@ -218,12 +222,7 @@ class SymbolTable:
         """Whether kallsyms has the entry: it has a name, a place, and is no mapping symbol or the like."""
         columns = self._columns
         offset = columns.names[index]
-        return (
-            columns.types[index] & 15 not in (STT_SECTION, STT_FILE)
-            and offset != 0
-            and not columns.strings.startswith(_HIDDEN_PREFIXES, offset)
-            and self._has_place(index)
-        )
+        return offset != 0 and not columns.strings.startswith(_HIDDEN_PREFIXES, offset) and self._has_place(index)
 
     def containing(self, address: LinkAddr) -> Symbol | None:
         """The symbol that kallsyms would name for an address, or None where there is none.

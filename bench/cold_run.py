@@ -5,7 +5,7 @@
 Three questions are asked of the kernel: the frames of one real oops, 40 distinct frames of real traces, and 40 frames
 in 40 random functions (the worst case: hardly two in one unit). "Cold" means a fresh process and no cache of ours, the
 file in the page cache. Peers get the addresses and do not have to find them: addr2line once for all, and once for each
-frame as decode_stacktrace.sh calls it. Times are medians; the ratios of the rounds are what to quote, machines are noisy.
+frame as decode_stacktrace.sh calls it. Times are medians; quote the ratios of the rounds, machines are noisy.
 """
 
 from __future__ import annotations

@@ -134,7 +134,10 @@ class _Run:
                 os.close(descriptor)
 
     def _annotate(self, log: str, descriptor: int) -> None:
-        slides = read_ahead(lines_ahead(descriptor))
+        try:
+            slides = read_ahead(lines_ahead(descriptor))
+        except OSError:
+            slides = []  # what is wrong is told when it is read in earnest
         annotator = Annotator(self._images, LogFacts(self._options.kaslr_offset, slides))
         source = chunks(descriptor)
         while True:

@@ -12,11 +12,11 @@ from annotate import __version__
 from annotate.cli.streams import Output, OutputClosedError, complain
 from annotate.errors import AnnotateError
 from annotate.kernel.images import open_image
-from annotate.log.context import LogContext
-from annotate.model import Frame, LinkAddr, PcKind, RunAddr
+from annotate.log.context import Facts
+from annotate.model import Frame, LinkAddr, Missing, PcKind, RunAddr
 from annotate.render.plain import PlainRenderer
 from annotate.render.renderer import RenderOptions
-from annotate.resolve import Resolver
+from annotate.resolve import Absence, Resolver
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 PROGRAM = "lineinfo"
 
-EXIT_DONE, EXIT_FAILED, EXIT_MISSED, EXIT_INTERRUPTED = 0, 1, 3, 130
+EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 130
 
 #: Rows of ``dump`` that are written at once.
 _ROWS_A_WRITE = 4096
@@ -88,15 +88,17 @@ class _OneFile:
     def __init__(self, opened: OpenFile) -> None:
         self._opened = opened
 
-    def image_for(self, module: bytes, build_id: bytes, kernel: KernelId) -> KernelImage:
+    def image_for(self, module: bytes, build_id: bytes, kernel: KernelId) -> KernelImage | Absence:
         """See ``annotate.resolve.ImageSource``."""
+        if module and not self._opened.image.is_module:
+            return Absence(Missing.NO_MODULE, "")
         return self._opened.image
 
 
 def _lookup(path: str, wanted: Iterable[str], pc: PcKind) -> int:
     opened = open_image(path)
     resolver = Resolver(_OneFile(opened), slide=0)
-    context = LogContext()
+    facts = Facts()
     output = Output()
     status = EXIT_DONE
     for text in _expand(wanted):
@@ -105,7 +107,7 @@ def _lookup(path: str, wanted: Iterable[str], pc: PcKind) -> int:
             complain(PROGRAM, f"{text}: expected function+0xoffset/0xsize or 0xaddress")
             status = EXIT_FAILED
             continue
-        resolution = resolver.resolve(frame, 1, context)
+        resolution = resolver.resolve(frame, 1, facts)
         label = text if frame.symbol else _label(text, frame, opened)
         output.write(f"{label}{_answer(resolution)}\n".encode("utf-8", "surrogateescape"))
     return status
@@ -114,7 +116,8 @@ def _lookup(path: str, wanted: Iterable[str], pc: PcKind) -> int:
 def _expand(wanted: Iterable[str]) -> Iterable[str]:
     for text in wanted:
         if text == "-":
-            yield from (line.strip() for line in sys.stdin if line.strip())
+            lines = (line.strip().decode("utf-8", "surrogateescape") for line in sys.stdin.buffer)
+            yield from (line for line in lines if line)
         else:
             yield text
 
@@ -163,6 +166,8 @@ def _dump(path: str) -> int:
     rows: list[str] = []
     for address, file, line in opened.image.rows():
         place = opened.image.section_of(address)
+        if place is None and not file and (before := opened.image.section_of(LinkAddr(address - 1))) is not None:
+            place = before[0], before[1] + 1  # what is covered may end where the section does
         where = f"{address:016x}" if place is None else f"{place[0]}+{place[1]:#x}"
         rows.append(f"{where} {file or '??'}:{line}\n")
         if len(rows) == _ROWS_A_WRITE:

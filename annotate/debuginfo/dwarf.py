@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING
 from annotate.debuginfo import lineprogram
 from annotate.debuginfo.attributes import (
     AT_COMP_DIR,
+    AT_LANGUAGE,
     AT_NAME,
     AT_STMT_LIST,
 )
-from annotate.debuginfo.inlines import FunctionIndex, call_chain
+from annotate.debuginfo.inlines import ASSEMBLERS, FunctionIndex, call_chain
 from annotate.debuginfo.lineheader import read_line_program
 from annotate.debuginfo.paths import tree_path, tree_roots
 from annotate.debuginfo.units import DECODING_ERRORS, DebugSections, Unit, UnitIndex
-from annotate.errors import AnnotateError, DamagedFileError
+from annotate.errors import AnnotateError
 from annotate.model import Location
 
 if TYPE_CHECKING:
@@ -30,18 +31,24 @@ if TYPE_CHECKING:
     from annotate.debuginfo.lineprogram import LineRows
 
 
+#: Patchable nops in front of a function: two on arm64 (8 bytes, 12 with a landing pad), four on riscv; and then some.
+MAX_NOPS = 32
+
+
 class DwarfLines:
     """The line information of one file.
 
-    A unit that cannot be decoded answers nothing; why stands in ``damage`` (one error a unit), and all other units go
-    on answering.
+    A unit that cannot be decoded answers nothing; why stands in ``damage``, and all other units go on answering.
     """
 
     def __init__(self, sections: DebugSections) -> None:
-        self._sections = sections
         self._index = UnitIndex(sections)
         self._units: dict[int, UnitLines | None] = {}
-        self.damage: list[AnnotateError] = []
+
+    @property
+    def damage(self) -> list[AnnotateError]:
+        """What was found broken so far, one error a unit."""
+        return list(self._index.damage.values())
 
     def chain(self, address: int, start: int, end: int) -> tuple[Location, ...]:
         """The locations of an address, innermost first; empty where nothing covers it.
@@ -54,14 +61,19 @@ class DwarfLines:
             unit = self._index.unit_of(address)
             if unit is None:
                 # The first function of a unit may begin with nops that no unit claims (arm64 modules).
-                following = self._index.next_unit(address, end)
+                following = self._index.next_unit(address, min(end, start + MAX_NOPS))
                 if following is None:
                     return ()
                 address, unit = following
-            lines = self._unit_lines(unit.header.offset)
-            return lines.chain(address, start, end) if lines is not None else ()
+        except AnnotateError:
+            return ()  # ``damage`` has it
+        lines = self._unit_lines(unit.header.offset)
+        if lines is None:
+            return ()
+        try:
+            return lines.chain(address, start, end)
         except AnnotateError as error:
-            self._note(error)
+            self._index.damage.setdefault(unit.header.offset, error)
             return ()
 
     def rows(self) -> Iterator[tuple[int, str, int]]:
@@ -75,8 +87,8 @@ class DwarfLines:
             if lines is not None:
                 try:
                     sequences += lines.sequences()
-                except DamagedFileError as error:
-                    self._note(error)
+                except AnnotateError as error:
+                    self._index.damage.setdefault(header.offset, error)
         sequences.sort(key=lambda sequence: sequence[:2])
         last: tuple[str, int] | None = None
         covered_to = 0
@@ -97,13 +109,9 @@ class DwarfLines:
             try:
                 self._units[offset] = UnitLines(self._index, self._index.unit_at(offset))
             except AnnotateError as error:
-                self._note(error)
+                self._index.damage.setdefault(offset, error)
                 self._units[offset] = None
         return self._units[offset]
-
-    def _note(self, error: AnnotateError) -> None:
-        if error not in self.damage:
-            self.damage.append(error)
 
 
 class UnitLines:
@@ -128,7 +136,7 @@ class UnitLines:
         try:
             self._functions = FunctionIndex(unit)
         except DECODING_ERRORS as error:
-            raise self._damaged(error) from error
+            raise unit.damaged(error) from error
         self._files: dict[int, str] = {}
         self._roots: tuple[str, ...] | None = None
 
@@ -136,42 +144,45 @@ class UnitLines:
         """A name of the line program's header, wherever it lies."""
         return _text(name if isinstance(name, bytes) else self._unit.string(*name))
 
-    def _damaged(self, error: Exception) -> DamagedFileError:
-        return DamagedFileError(
-            self._unit.sections.source,
-            ".debug_info",
-            self._unit.header.offset,
-            "entries as their abbreviations say",
-            f"{type(error).__name__}: {error}",
-        )
-
     def chain(self, address: int, start: int, end: int) -> tuple[Location, ...]:
-        """See ``DwarfLines.chain``."""
+        """See ``DwarfLines.chain``. Raises DamagedFileError."""
+        try:
+            return self._chain(address, start, end)
+        except DECODING_ERRORS as error:
+            raise self._unit.damaged(error) from error
+
+    def _chain(self, address: int, start: int, end: int) -> tuple[Location, ...]:
         rows = self._rows
         if rows is None:
             return ()
-        # Nops in front of a function (-fpatchable-function-entry) are its symbol's but not its entry's. A row that
-        # begins on them is one that the function before left over: gas puts a pending .loc on the next instruction.
-        address = self._functions.first_behind(address, end) or address
-        calls = self._calls(address)
-        found = self._row(rows, address, start)
-        if found is None:
-            if len(calls) > 1:
-                # No row of its own, but the code of an inlined call: the call is where it is.
-                return self._locations(calls[1:], calls[0].file, calls[0].line)
+        address = self._behind_nops(address, start, end)
+        calls = call_chain(self._index, self._unit, self._functions, address)
+        found = rows.find(address)
+        if found is not None and rows.addresses[found[0]] >= start:
+            index = _with_line(rows, *found, start)
+        elif len(calls) > 1:
+            # No row of its own, but the code of an inlined call: the call is where it is.
+            return self._locations(calls[1:], calls[0].file, calls[0].line)
+        else:
             index = rows.first_between(address, end)
-            if index is None or _line(rows.rows[index]) == 0:
-                return ()
-            found = rows.addresses[index], rows.rows[index]
-        if found[0] != address:
-            calls = self._calls(found[0])
-        return self._locations(calls, found[1] >> lineprogram.FILE_SHIFT, found[1] & lineprogram.LINE_MASK)
+        if index is None or _line(rows.rows[index]) == 0:
+            return ()
+        if found is None or index != found[0]:
+            calls = call_chain(self._index, self._unit, self._functions, rows.addresses[index])
+        row = rows.rows[index]
+        return self._locations(calls, row >> lineprogram.FILE_SHIFT, row & lineprogram.LINE_MASK)
 
-    def _calls(self, address: int) -> list[Call]:
-        try:
-            return call_chain(self._index, self._unit, self._functions, address)
-        except DECODING_ERRORS as error:
-            raise self._damaged(error) from error
+    def _behind_nops(self, address: int, start: int, end: int) -> int:
+        """The address, or the start of the function where the address is among the nops in front of it.
+
+        Patchable nops (-fpatchable-function-entry) are the symbol's but not in the function's entry. A row that begins
+        on them is one that the function before left over: gas puts a pending .loc on the next instruction. Compilers
+        write such nops; assembly has symbols without an entry that reach over others with one.
+        """
+        if self._unit.number(AT_LANGUAGE) in ASSEMBLERS:
+            return address
+        behind = self._functions.first_behind(address, min(end, start + MAX_NOPS))
+        return address if behind is None else behind
 
     def _locations(self, calls: list[Call], file: int, line: int) -> tuple[Location, ...]:
         """The chain of ``calls``, the innermost of which is at ``file`` and ``line``."""
@@ -183,25 +194,6 @@ class UnitLines:
             locations.append(Location(self.file(file), line, name, inlined=call is not calls[-1]))
             file, line = call.file, call.line
         return tuple(locations)
-
-    def _row(self, rows: LineRows, address: int, start: int) -> tuple[int, int] | None:
-        """The row that covers an address and begins in its symbol: (the row's own address or the one asked, row).
-
-        Line 0 is "no line of its own" (DWARF 5 section 6.2.2): then the nearest row before it counts, and its address.
-        """
-        found = rows.find(address)
-        if found is None:
-            return None
-        index, first = found
-        place = address
-        while rows.addresses[index] >= start:
-            if _line(rows.rows[index]):
-                return place, rows.rows[index]
-            if index == first:
-                break
-            index -= 1
-            place = rows.addresses[index]
-        return None
 
     def file(self, number: int) -> str:
         """The path in the kernel tree of a file number of this unit's line program, empty when there is none."""
@@ -246,6 +238,18 @@ class UnitLines:
             (sequence.start, sequence.end, partial(between, sequence.first, sequence.last))
             for sequence in rows.sequences()
         ]
+
+
+def _with_line(rows: LineRows, index: int, first: int, start: int) -> int | None:
+    """The row at ``index``, or the nearest before it that has a line, back to ``start`` and the sequence's first row.
+
+    Line 0 is "no line of its own" (DWARF 5 section 6.2.2).
+    """
+    while _line(rows.rows[index]) == 0:
+        if index == first or rows.addresses[index - 1] < start:
+            return None
+        index -= 1
+    return index
 
 
 def _line(row: int) -> int:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from annotate.debuginfo import relocate
 from annotate.debuginfo.dwarf import DwarfLines
-from annotate.debuginfo.elf import EM_AARCH64, EM_X86_64, ET_REL, SHT_NOBITS, SHT_SYMTAB
+from annotate.debuginfo.elf import EM_AARCH64, EM_X86_64, ET_REL, SHF_COMPRESSED, SHT_NOBITS, SHT_SYMTAB
 from annotate.debuginfo.module_layout import lay_out
 from annotate.debuginfo.relocate import DebugSection
 from annotate.debuginfo.units import DebugSections
-from annotate.errors import AnnotateError, DamagedFileError, NoDebugInfoError
+from annotate.errors import AnnotateError, DamagedFileError, NoDebugInfoError, UnsupportedFileError
 from annotate.model import LinkAddr
 from annotate.symbols import SymbolTable, read_symtab
 
@@ -51,6 +51,8 @@ class DebugImage:
         line = elf.section(".debug_line")
         if line is None or line.type == SHT_NOBITS:
             raise NoDebugInfoError(source, "expected debug info, found an ELF file without .debug_line (stripped?)")
+        if any(part.flags & SHF_COMPRESSED for part in elf.sections if part.name.startswith(".debug_")):
+            raise UnsupportedFileError(source, "its debug sections are compressed")
         self.is_module = elf.type == ET_REL
         self.build_id = elf.build_id
         self.arch = ARCHES.get(elf.machine, "")

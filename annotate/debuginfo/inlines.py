@@ -55,9 +55,12 @@ MAX_REFERENCES = 32
 #: Entries inside entries; compilers stay far below 100.
 MAX_DEPTH = 1000
 
-#: Languages whose functions stand at the top level, so that no type needs to be entered (DWARF 5 table 7.17:
-#: C89, C, C99, C11, C17, C23; Mips assembler, and the assembler of DWARF 6 that binutils and LLVM write already).
-_FLAT_LANGUAGES = frozenset({0x01, 0x02, 0x0C, 0x1D, 0x2C, 0x3E, 0x8001, 0x31})
+#: DW_LANG_Mips_Assembler, which gas writes for every machine, and DW_LANG_Assembly of DWARF 6.
+ASSEMBLERS = frozenset({0x8001, 0x31})
+
+#: Languages whose functions stand at the top level, so that no type needs to be entered (DWARF 5 table 7.17):
+#: C89, C, C99, C11, C17, C23 and assembly.
+_FLAT_LANGUAGES = frozenset({0x01, 0x02, 0x0C, 0x1D, 0x2C, 0x3E}) | ASSEMBLERS
 
 _SCOPES = frozenset({TAG_NAMESPACE, TAG_MODULE, TAG_STRUCTURE_TYPE, TAG_CLASS_TYPE, TAG_UNION_TYPE})
 _LOCAL_REFERENCES = frozenset({FORM_REF1, FORM_REF2, FORM_REF4, FORM_REF8, FORM_REF_UDATA})
@@ -152,6 +155,8 @@ def _functions(unit: Unit) -> list[tuple[int, Abbreviation]]:
                     raise ValueError(f"entries nested deeper than {MAX_DEPTH}")
         else:
             position = _skip_entry(unit, abbreviation, position)
+    if position > end:
+        raise ValueError(f"an entry or DW_AT_sibling that leads behind the unit, to {position:#x}")
     return functions
 
 

@@ -191,7 +191,7 @@ def _decode(
                 position += 1
                 value |= (byte & 0x7F) << shift
                 shift += 7
-                if shift > 63:
+                if shift > 70:
                     raise ValueError("LEB128 value longer than ten bytes")
             row += value - (1 << shift) if byte & 0x40 else value
             continue
@@ -200,20 +200,26 @@ def _decode(
             if length == 0:
                 continue
             following = position + length
+            if following > end:
+                raise IndexError("an extended opcode that ends behind its program")
             extended = data[position]
             if extended == LNE_SET_ADDRESS:
                 width = length - 1
-                if following > end or width not in (4, 8):
+                if width not in (4, 8):
                     raise ValueError(f"an address of {width} bytes")
                 (address,) = struct.unpack_from(order + ("I" if width == 4 else "Q"), data, position + 1)
             elif extended == LNE_END_SEQUENCE:
+                is_found = False
                 if len(addresses) > first:
                     if not is_ascending:
                         _sort_rows(addresses, rows, first)
                     if addresses[first] < address:
                         insort(sequences, Sequence(addresses[first], address, first, len(addresses)))
+                        is_found = addresses[first] <= wanted < address
                 address, file, row = 0, 1, 1 << FILE_SHIFT | 1
                 last, first, is_ascending, limit = -1, len(addresses), True, -1
+                if is_found:
+                    wanted = yield first
             elif extended == LNE_DEFINE_FILE and program.encoding.version < 5:
                 files.append(read_old_file(data, position + 1)[0])
             position = following
@@ -228,7 +234,7 @@ def _decode(
                 position += 1
                 value |= (byte & 0x7F) << shift
                 shift += 7
-                if shift > 63:
+                if shift > 70:
                     raise ValueError("LEB128 value longer than ten bytes")
             row += value - file << FILE_SHIFT
             file = value
@@ -309,6 +315,8 @@ def _decode_unusual(
         elif opcode == 0:
             length, position = read_uleb(data, position)
             following = position + length
+            if following > end:
+                raise IndexError("an extended opcode that ends behind its program")
             extended = data[position] if length else 0
             if extended == LNE_SET_ADDRESS:
                 address = program.encoding.unsigned(data, position + 1, length - 1)

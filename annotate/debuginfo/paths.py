@@ -88,6 +88,13 @@ def tree_roots(comp_dir: str, directories: Iterable[str]) -> tuple[str, ...]:
             match = _BELOW_ROOT.fullmatch(path)
             if match is not None and not _NOT_ROOTS.fullmatch(match["root"]):
                 roots.add(match["root"])
+    # A driver's own include/linux is no tree of its own.
+    roots -= {
+        root
+        for root in roots
+        for other in roots
+        if root.startswith(other + "/") and root[len(other) + 1 :].split("/", 1)[0] in TOP_LEVEL
+    }
     return tuple(sorted(roots, key=lambda root: (-len(root), root)))
 
 
@@ -119,7 +126,7 @@ def _below_mapped_folder(path: str, comp_dir: str) -> str:
 def _below_common_folder(path: str, comp_dir: str) -> str:
     """An absolute path in no known tree: a folder above the build's may be the tree (Debian's ``debian/build/x``)."""
     folder = comp_dir if comp_dir.startswith("/") else ""
-    while folder:
+    while folder and folder != "/usr":  # what lies below that is the compiler's own
         if path.startswith(folder + "/"):
             below = path[len(folder) + 1 :]
             if below.split("/", 1)[0] in TOP_LEVEL and "/" in below:

@@ -106,9 +106,7 @@ class Unit:
             base = self.root.get(AT_LOW_PC)
             self.base = self.address(*base) if base is not None else 0
         except DECODING_ERRORS as error:
-            raise DamagedFileError(
-                sections.source, ".debug_info", header.offset, "a readable unit", f"{type(error).__name__}: {error}"
-            ) from error
+            raise self.damaged(error) from error
 
     def attributes(self, abbreviation: Abbreviation, position: int) -> tuple[dict[int, tuple[int | bytes, int]], int]:
         """All attributes of the entry at ``position`` (behind its code) as name -> (value, form), and the end."""
@@ -204,9 +202,22 @@ class Unit:
         return read_rnglist(self.sections.rnglists, value, encoding, self.base, self.address)
 
     def own_ranges(self) -> list[Range]:
-        """The ranges of the unit's own entry."""
+        """The ranges of the unit's own entry. Raises DamagedFileError."""
         root = self.root
-        return self.ranges(root.get(AT_LOW_PC), root.get(AT_HIGH_PC), root.get(AT_RANGES))
+        try:
+            return self.ranges(root.get(AT_LOW_PC), root.get(AT_HIGH_PC), root.get(AT_RANGES))
+        except DECODING_ERRORS as error:
+            raise self.damaged(error) from error
+
+    def damaged(self, error: Exception) -> DamagedFileError:
+        """The error for bytes of this unit that cannot be what they should be."""
+        return DamagedFileError(
+            self.sections.source,
+            ".debug_info",
+            self.header.offset,
+            "a unit as its abbreviations say",
+            f"{type(error).__name__}: {error}",
+        )
 
 
 class UnitIndex:
@@ -216,7 +227,8 @@ class UnitIndex:
         self._sections = sections
         self._readers: dict[Encoding, AbbreviationReader] = {}
         self._units: dict[int, Unit] = {}
-        self._damaged: dict[int, AnnotateError] = {}
+        #: What is broken, by offset of the unit: one error a unit. ``dwarf.py`` adds what it finds.
+        self.damage: dict[int, AnnotateError] = {}
         starts, self._ends, self._offsets = _sorted_columns(_read_aranges(sections))
         self._starts = starts
         self._header_offsets: list[int] | None = None
@@ -244,14 +256,14 @@ class UnitIndex:
         """The unit whose header is at ``offset`` of .debug_info."""
         unit = self._units.get(offset)
         if unit is None:
-            if offset in self._damaged:
-                raise self._damaged[offset]
+            if offset in self.damage:
+                raise self.damage[offset]
             try:
                 header = read_unit_header(self._sections, offset)
                 reader = self._readers.setdefault(header.encoding, AbbreviationReader(header.encoding))
                 unit = self._units[offset] = Unit(self._sections, header, reader)
             except AnnotateError as error:
-                self._damaged[offset] = error
+                self.damage[offset] = error
                 raise
         return unit
 
@@ -266,14 +278,15 @@ class UnitIndex:
         return unit
 
     def headers(self) -> list[UnitHeader]:
-        """All unit headers, in order; the list ends before the first damaged one."""
+        """All unit headers, in order; the list ends before the first damaged one, which is noted."""
         info = self._sections.info
         headers = []
         offset = 0
         while info is not None and offset < info.size:
             try:
                 header = read_unit_header(self._sections, offset)
-            except DamagedFileError:
+            except DamagedFileError as error:
+                self.damage.setdefault(offset, error)
                 break
             headers.append(header)
             offset = header.end
@@ -286,8 +299,9 @@ class UnitIndex:
             if header.offset not in known and header.unit_type in (UT_COMPILE, UT_PARTIAL, UT_SKELETON):
                 try:
                     own = self.unit_at(header.offset).own_ranges()
-                except (AnnotateError, *DECODING_ERRORS):
-                    continue  # a damaged unit costs its own answers; ``unit_at`` remembers it
+                except AnnotateError as error:
+                    self.damage.setdefault(header.offset, error)
+                    continue
                 ranges.extend((start, end, header.offset) for start, end in own)
         return ranges
 

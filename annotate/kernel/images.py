@@ -54,6 +54,7 @@ class Images:
         self._locator = locator
         self._warn = warn
         self._note = note
+        self._warned: set[str] = set()
         self._opened: dict[str, OpenFile | AnnotateError] = {}
         self._answers: dict[tuple[bytes, bytes, str, str], DebugImage | Absence] = {}
         self.used: dict[str, OpenFile] = {}  #: path -> file, for those that were taken
@@ -67,6 +68,10 @@ class Images:
                 opened = self._open(candidate)
                 if isinstance(opened, AnnotateError):
                     errors.append(opened)
+                elif opened.image.is_module:
+                    errors.append(
+                        UnrecognisedFileError(candidate.path, "expected a kernel, found a module: give it with -m")
+                    )
         return errors
 
     def image_for(self, module: bytes, build_id: bytes, kernel: KernelId) -> DebugImage | Absence:
@@ -96,7 +101,7 @@ class Images:
                 tried.append(f"{candidate.path}: build id {opened.image.build_id}, the log's is {wanted_id}")
             elif kernel.release and opened.release and kernel.release != opened.release:
                 if candidate.explicit:
-                    self._warn(
+                    self._warn_once(
                         f"{candidate.path}: is of kernel {opened.release}, the log of {kernel.release}; "
                         "used because it was given"
                     )
@@ -105,6 +110,11 @@ class Images:
             else:
                 return self._take(candidate, opened)
         return Absence(missing, "tried: " + "; ".join(tried) if tried else self._locator.places_tried())
+
+    def _warn_once(self, sentence: str) -> None:
+        if sentence not in self._warned:
+            self._warned.add(sentence)
+            self._warn(sentence)
 
     def _take(self, candidate: Candidate, opened: OpenFile) -> DebugImage:
         if candidate.path not in self.used:
@@ -118,8 +128,6 @@ class Images:
             start = time.perf_counter()
             try:
                 opened = open_image(candidate.path)
-                if candidate.explicit and opened.image.is_module and candidate.reason == "given with -k":
-                    opened = UnrecognisedFileError(candidate.path, "expected a kernel, found a module: give it with -m")
             except AnnotateError as error:
                 opened = error
             self._opened[candidate.path] = opened

@@ -51,6 +51,7 @@ class Locator:
     def __init__(self, places: SearchPlaces) -> None:
         self._places = places
         self._trees: dict[str, list[str]] = {}
+        self._unreadable: dict[str, None] = {}  # folders within the trees
 
     def check(self) -> list[UnreadableFileError]:
         """The places that the user named and that cannot be used at all."""
@@ -100,6 +101,7 @@ class Locator:
         """The places in words, for messages about nothing found."""
         named = [*self._places.kernels, *self._places.modules]
         places = [*named, *(f"beside the log in {folder}" for folder in self._places.beside)]
+        places += [f"{folder} (cannot be read)" for folder in self._unreadable]
         return "tried: " + ", ".join(places) if places else "give one with -k or -m"
 
     def _walk(self, folder: str) -> list[str]:
@@ -107,11 +109,14 @@ class Locator:
         if found is None:
             found = self._trees[folder] = sorted(
                 os.path.join(parent, name)
-                for parent, _, names in os.walk(folder)
+                for parent, _, names in os.walk(folder, onerror=self._note_unreadable)
                 for name in names
                 if module_name(name) or is_kernel_name(name)
             )
         return found
+
+    def _note_unreadable(self, error: OSError) -> None:
+        self._unreadable[str(error.filename)] = None
 
 
 def _names(folder: str) -> list[str]:

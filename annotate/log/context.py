@@ -6,7 +6,7 @@ Sources: ``linux_banner`` (``init/version-timestamp.c``), ``dump_stack_print_inf
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import regex
 
@@ -15,7 +15,7 @@ from annotate.model import Frame, KernelId, PcKind
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-_BANNER = regex.compile(rb"\bLinux version (?P<release>[^\s]{1,256}) (?P<version>\(.*#[0-9].*)")
+_BANNER = regex.compile(rb"\bLinux version (?P<release>[^\s]{1,256}) (?P<version>\([^\n]{0,1024}?#[0-9][^\n]*)")
 _CPU_LINE = regex.compile(
     rb"\bCPU: \d+ (?:UID: \d+ )?PID: \d+ Comm: .{0,64}?(?:Not tainted|Tainted: [A-Z \[\]=,_]{1,512}?) +"
     rb"(?P<release>[^\s]{1,256}) (?P<version>#\d[^\r\n]*)"
@@ -24,19 +24,24 @@ _BUILD_ID_AT_END = regex.compile(rb"(?<= )(?P<build_id>[0-9a-f]{40})$")
 _OFFSET = regex.compile(rb"\bKernel Offset: (?:0x(?P<offset>[0-9a-f]{1,16}) from 0x|(?P<disabled>disabled))")
 
 
-class LogContext:
-    """Facts of one log, kept current line by line.
+class Facts(NamedTuple):
+    """What holds for one line of a log."""
 
-    ``kernel`` is the kernel that wrote the current line, ``slide`` the KASLR offset of its boot (None while unknown).
-    ``slides`` are the offsets of all boots where the log was read ahead: panics print theirs at the very end.
+    boot: int = 0  #: counts the banners before it
+    kernel: KernelId = KernelId()  #: the kernel that wrote it
+    slide: int | None = None  #: the KASLR offset of its boot, None while unknown
+
+
+class LogContext:
+    """Facts of one log, kept current line by line: ``facts`` are those of the line observed last.
+
+    ``slides`` are the KASLR offsets of all boots where the log was read ahead: panics print theirs at the very end.
     """
 
     def __init__(self, slides: Sequence[int | None] = (), kernel: KernelId | None = None) -> None:
         self._slides = slides
-        self.boot = 0  #: counts the banners so far
         self._pc: tuple[bytes, int, int | None, bytes] | None = None
-        self.kernel = kernel or KernelId()
-        self.slide: int | None = slides[0] if slides else None
+        self.facts = Facts(0, kernel or KernelId(), slides[0] if slides else None)
 
     def observe(self, body: bytes) -> None:
         """Take in one line."""
@@ -50,23 +55,24 @@ class LogContext:
                 self._pc = None
                 self._see_cpu_line(match)
         elif b"Kernel Offset: " in body:
-            self.slide = _slide_of(body, self.slide)
+            self.facts = self.facts._replace(slide=_slide_of(body, self.facts.slide))
         elif b"---[ end " in body:
             self._pc = None
 
     def _start_boot(self, match: regex.Match[bytes]) -> None:
-        self.boot += 1
-        self.slide = self._slides[self.boot] if self.boot < len(self._slides) else None
+        boot = self.facts.boot + 1
+        slide = self._slides[boot] if boot < len(self._slides) else None
         self._pc = None
-        self.kernel = KernelId(_text(match["release"]), _text(match["version"]))
+        self.facts = Facts(boot, KernelId(_text(match["release"]), _text(match["version"])), slide)
 
     def _see_cpu_line(self, match: regex.Match[bytes]) -> None:
         release, version = _text(match["release"]), _text(match["version"])
         build_id = _BUILD_ID_AT_END.search(match["version"])
-        known = self.kernel if self.kernel.release == release else KernelId(release, version)
+        known = self.facts.kernel if self.facts.kernel.release == release else KernelId(release, version)
         if build_id is not None:
             known = known._replace(build_id=_text(build_id["build_id"]))
-        self.kernel = known
+        if known != self.facts.kernel:
+            self.facts = self.facts._replace(kernel=known)
 
     def place(self, frames: Iterable[Frame]) -> list[Frame]:
         """Let the trace around them correct what the frames of one line mean on their own.

@@ -13,10 +13,14 @@ Rows are tried in order, the first that matches decides.
 from __future__ import annotations
 
 from functools import cache
+from typing import TYPE_CHECKING
 
 import regex
 
 from annotate.model import Frame, FrameFormat, LogLine, PcKind, RunAddr
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 # Fragments. C and assembler names, with the suffixes that compilers append (.cold, .isra.0, .constprop.0, .llvm.1234).
 _NAME = rb"[A-Za-z_.$][\w.$]*+"
@@ -24,7 +28,13 @@ _HEX = rb"[0-9a-f]{1,16}+"
 _OLD_ADDRESS = rb"\[<[0-9a-f]{8,16}>\]"
 
 _ATOM = regex.compile(
-    rb"(?<![\w.$])(?P<symbol>" + _NAME + rb")\+0x(?P<offset>" + _HEX + rb")/0x(?P<size>" + _HEX + rb")(?![\w.$])"
+    rb"(?:(?<![\w.$])|(?<=\x1b\[[\d;]*+m))(?P<symbol>"
+    + _NAME
+    + rb")\+0x(?P<offset>"
+    + _HEX
+    + rb")/0x(?P<size>"
+    + _HEX
+    + rb")(?![\w.$])"
     rb"(?P<bracket> \[(?P<module>[\w-]++)(?: (?P<build_id>[0-9a-f]{2,64}+))?\])?"
 )
 
@@ -32,13 +42,23 @@ _ATOM = regex.compile(
 #: their upper half zero and never match.
 _RAW = regex.compile(rb"(?<![\w.$+/-])0x(?P<address>ffff[0-9a-f]{12})(?![\w.$/-])")
 
+_COLOUR = regex.compile(rb"\x1b\[[\d;]*[mK]")
+#: More than any row looks back, so that a coloured line of many frames is not copied whole for each.
+_CONTEXT_SIZE = 4096
+
 #: What makes a line end behind a trace entry: marks of the unwinder, closing quotes, colours.
 _END_OF_ENTRY = regex.compile(
     rb"(?: ?\((?:[A-Z]+|unreliable)\))?(?: <[0-9a-f]{8,16}>)?(?:[\s\"',;}]|\x1b\[[\d;]*[mK]|\\n)*+$"
 )
 
+#: The mark of a trace entry that is pt_regs' own pc (dump_backtrace_entry(), arch/arm64/kernel/stacktrace.c, 6.12).
+_INTERRUPTED = regex.compile(rb" \([A-Z]*P[A-Z]*\)")
+
 #: A location that stands behind a frame already: ours and the kernel's ``(a/b.c:12)``, syzbot's ``a/b.c:12``.
-_ANNOTATION = regex.compile(rb" (?:\([^()\n]{1,4096}?:\d+(?:[,)]| in | or )|[\w./+-]{1,4096}\.(?:[chS]|cc|rs):\d+\b)")
+_ANNOTATION = regex.compile(
+    rb" (?:\((?:\?(?::\d+)?|[^()\n]{0,4096}?[./][^()\n]{0,4096}?:\d+)(?:[,)]| in | or )"
+    rb"|[\w./+-]{1,4096}\.(?:[chS]|cc|rs):\d+\b)"
+)
 
 _ADDRESS_BEFORE = regex.compile(rb"(?r)\[<(?P<address>[0-9a-f]{16})>\] ?(?:\? ?)?")
 _ADDRESS_BEHIND = regex.compile(rb" <(?P<address>[0-9a-f]{16})>")
@@ -47,11 +67,47 @@ FRAME_FORMATS: tuple[FrameFormat, ...] = (
     FrameFormat(
         "instruction_pointer",
         "x86",
-        b"RIP: ",
-        rb"\bRIP: (?:00[0-9a-f]{2}:)?(?:" + _OLD_ADDRESS + rb" +)*",
+        b"IP: ",
+        rb"\b[RE]?IP: +(?:00[0-9a-f]{2}:)?(?:" + _OLD_ADDRESS + rb" +)*",
         PcKind.EXACT,
         "show_ip(), arch/x86/kernel/dumpstack.c",
         b"[   20.164292] RIP: 0010:helper+0x17/0x40 [oopser]",
+    ),
+    FrameFormat(
+        "instruction_pointer_is_at",
+        "x86",
+        b"EIP is at ",
+        rb"\bEIP is at ",
+        PcKind.EXACT,
+        "__show_regs(), arch/x86/kernel/process_32.c, until 4.10",
+        b"EIP is at wdev_priv.part.8+0x3/0x5 [wl]",
+    ),
+    FrameFormat(
+        "msr_access",
+        "x86",
+        b"rIP: ",
+        rb"\brIP: 0x[0-9a-f]{1,16} \(",
+        PcKind.EXACT,
+        "ex_handler_msr(), arch/x86/mm/extable.c",
+        b"unchecked MSR access error: WRMSR to 0x3f1 at rIP: 0xffffffff81123aff (add_atomic_switch_msr+0x8f/0x5f0)",
+    ),
+    FrameFormat(
+        "cfi_failure",
+        "x86 arm64",
+        b"CFI failure at ",
+        rb"\bCFI failure at ",
+        PcKind.EXACT,
+        "report_cfi_failure(), kernel/cfi.c",
+        b"CFI failure at kobject_put+0xbb/0x1b0 (target: kfree+0x0/0x180; expected type: 0x7c4aa698)",
+    ),
+    FrameFormat(
+        "cfi_target",
+        "x86 arm64",
+        b"(target: ",
+        rb"\(target: ",
+        PcKind.ENTRY,
+        "report_cfi_failure(), kernel/cfi.c",
+        b"CFI failure at kobject_put+0xbb/0x1b0 (target: kfree+0x0/0x180; expected type: 0x7c4aa698)",
     ),
     FrameFormat(
         "program_counter",
@@ -174,17 +230,18 @@ _BY_NAME = {row.name: row for row in FRAME_FORMATS}
 #: Formats whose line is one entry of a stack trace whatever stands behind the frame.
 _TRACES = frozenset({"event_stack", "process_stack"})
 #: Formats in which a raw address may stand for a frame.
-_RAW_FORMATS = frozenset({"trace_entry", "event_stack", "instruction_pointer"})
+_RAW_FORMATS = frozenset({"trace_entry", "event_stack", "process_stack", "instruction_pointer"})
 
 
 def find_frames(line: LogLine) -> list[Frame]:
     """Every frame of a line, left to right."""
     body = line.body
+    rows = [row for row in FRAME_FORMATS if row.cue in body]
     frames = []
     if b"+0x" in body:
-        frames = [_frame(body, match) for match in _ATOM.finditer(body)]
+        frames = [_frame(body, match, rows) for match in _ATOM.finditer(body)]
     if b"0xffff" in body:
-        frames += [frame for match in _RAW.finditer(body) if (frame := _raw_frame(body, match)) is not None]
+        frames += [frame for match in _RAW.finditer(body) if (frame := _raw_frame(body, match, rows)) is not None]
         frames.sort(key=_start)
     return frames
 
@@ -193,13 +250,15 @@ def _start(frame: Frame) -> int:
     return frame.span[0]
 
 
-def _frame(body: bytes, match: regex.Match[bytes]) -> Frame:
+def _frame(body: bytes, match: regex.Match[bytes], rows: Sequence[FrameFormat]) -> Frame:
     start, end = match.start(), match.end()
-    name, in_trace = _format(body, start, end)
+    name, in_trace = _format(body, start, end, rows)
     offset = int(match["offset"], 16)
     pc = _BY_NAME[name].pc if name in _BY_NAME else PcKind.RETURN
     if name == MENTION and offset == 0:
         pc = PcKind.ENTRY
+    elif in_trace and _INTERRUPTED.match(body, end) is not None:
+        pc = PcKind.EXACT
     return Frame(
         (start, match.end("size")),
         end,
@@ -217,9 +276,9 @@ def _frame(body: bytes, match: regex.Match[bytes]) -> Frame:
     )
 
 
-def _raw_frame(body: bytes, match: regex.Match[bytes]) -> Frame | None:
+def _raw_frame(body: bytes, match: regex.Match[bytes], rows: Sequence[FrameFormat]) -> Frame | None:
     start, end = match.span()
-    name, in_trace = _format(body, start, end)
+    name, in_trace = _format(body, start, end, rows)
     if name not in _RAW_FORMATS or not (in_trace or name == "instruction_pointer"):
         return None
     return Frame(
@@ -239,10 +298,13 @@ def _raw_frame(body: bytes, match: regex.Match[bytes]) -> Frame | None:
     )
 
 
-def _format(body: bytes, start: int, end: int) -> tuple[str, bool]:
+def _format(body: bytes, start: int, end: int, rows: Sequence[FrameFormat]) -> tuple[str, bool]:
     """The row that a frame at ``start`` to ``end`` belongs to, and whether it is an entry of a trace."""
-    for row in FRAME_FORMATS:
-        if row.cue in body and _pattern(row).match(body, 0, start) is not None:
+    # Colours stand between a label and its frame in the output of dmesg; they mean nothing.
+    before = _COLOUR.sub(b"", body[max(0, start - _CONTEXT_SIZE) : start]) if b"\x1b" in body else body
+    before_end = len(before) if before is not body else start
+    for row in rows:
+        if _pattern(row).match(before, 0, before_end) is not None:
             if row.name == "trace_entry":
                 is_entry = _END_OF_ENTRY.match(body, end) is not None
                 return (row.name, True) if is_entry else (MENTION, False)

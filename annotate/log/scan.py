@@ -12,6 +12,7 @@ from annotate.model import LogBlock, LogLine
 FRAME_MARKERS = (b"+0x", b"0xffff")
 #: Facts about the kernel and bounds of traces, read by ``context.py``.
 CONTEXT_MARKERS = (b"Linux version ", b"Kernel Offset: ", b" PID: ", b"---[ end ")
+MARKERS = FRAME_MARKERS + CONTEXT_MARKERS
 
 #: A line longer than this passes through unread. It bounds what is held back; the longest real line that held frames
 #: (a whole /proc/PID/stack on one line) has about 4 000 bytes.
@@ -26,14 +27,16 @@ class LineScanner:
         self._pending: list[bytes] = []
         self._pending_size = 0
         self._inside_long_line = False
+        self._long_line_end: bytes | None = b""  # of what was passed through: a marker may be cut by the end of a chunk
         self.lines_read = 0  #: complete lines so far, the unterminated last one included after ``flush``
-        self.lines_too_long = 0  #: lines above ``max_line``, passed through unread
+        self.lines_too_long = 0  #: lines above ``max_line`` with a marker, passed through unread
 
     def feed(self, chunk: bytes) -> list[LogLine | LogBlock]:
         """Take the next bytes; return what became complete. The rest of an unfinished line is kept."""
         found: list[LogLine | LogBlock] = []
         if self._inside_long_line:
             end = chunk.find(b"\n") + 1
+            self._look_for_marker(chunk[: end or len(chunk)])
             if end == 0:
                 return [LogBlock(chunk)] if chunk else []
             found.append(LogBlock(chunk[:end]))
@@ -51,12 +54,24 @@ class LineScanner:
             self._pending.append(chunk)
             self._pending_size += len(chunk)
             if self._pending_size > self._max_line:
-                found.append(LogBlock(b"".join(self._pending)))
+                block = LogBlock(b"".join(self._pending))
+                found.append(block)
                 self._pending.clear()
                 self._pending_size = 0
                 self._inside_long_line = True
-                self.lines_too_long += 1
+                self._long_line_end = b""
+                self._look_for_marker(block.data)
         return found
+
+    def _look_for_marker(self, data: bytes) -> None:
+        """Count the long line that is passing through, once, if it holds anything that would have been read."""
+        if self._long_line_end is not None:
+            data = self._long_line_end + data
+            if any(marker in data for marker in MARKERS):
+                self.lines_too_long += 1
+                self._long_line_end = None
+            else:
+                self._long_line_end = data[-max(map(len, MARKERS)) :]
 
     def flush(self) -> list[LogLine | LogBlock]:
         """End of the input: return an unterminated last line."""
@@ -73,8 +88,7 @@ class LineScanner:
 
     def _split(self, data: bytes, found: list[LogLine | LogBlock]) -> None:
         """Append the lines of interest of ``data`` and the blocks between them."""
-        markers = FRAME_MARKERS + CONTEXT_MARKERS
-        hits = [data.find(marker) for marker in markers]
+        hits = [data.find(marker) for marker in MARKERS]
         done = 0
         while True:
             hit = min((hit for hit in hits if hit >= 0), default=-1)
@@ -99,7 +113,7 @@ class LineScanner:
                 done = following
             hits = [
                 hit if hit < 0 or hit >= done else data.find(marker, done)
-                for hit, marker in zip(hits, markers, strict=True)
+                for hit, marker in zip(hits, MARKERS, strict=True)
             ]
         if done < len(data):
             found.append(LogBlock(data[done:]))

@@ -20,7 +20,19 @@ if TYPE_CHECKING:
 MAX_CANDIDATES = 3
 
 #: A path comes from debug info, which may be anybody's; it must not break the line or steer a terminal.
-_UNPRINTABLE = dict.fromkeys((*range(32), 127, *range(128, 160)), "?")
+_UNPRINTABLE = dict.fromkeys(
+    (
+        *range(0x20),
+        *range(0x7F, 0xA0),
+        *range(0x202A, 0x202F),  # right-to-left overrides and the like
+        *range(0x2066, 0x206A),
+        *range(0xDC80, 0xDCA0),  # raw bytes 80 to 9f: control characters of eight-bit terminals
+    ),
+    "?",
+)
+
+
+_BRACKETS = dict.fromkeys(map(ord, "()"), "?")
 
 
 class PlainRenderer:
@@ -54,7 +66,7 @@ class PlainRenderer:
             text = _alternatives(resolution.candidates)
         elif resolution.locations:
             symbol = resolution.frame.symbol.decode("utf-8", "surrogateescape")
-            text = _chain(resolution.locations[:1] if self._innermost_only else resolution.locations, symbol)
+            text = (_innermost if self._innermost_only else _chain)(resolution.locations, symbol)
         else:
             return b""
         return f" ({text.translate(_UNPRINTABLE)})".encode("utf-8", "surrogateescape")
@@ -63,9 +75,15 @@ class PlainRenderer:
 def _chain(locations: Sequence[Location], symbol: str) -> str:
     """Innermost first; a function is named unless it is the printed one."""
     return ", ".join(
-        f"{place.file}:{place.line}" + (f" in {place.function}" if place.inlined or place.function != symbol else "")
+        f"{_path(place)}:{place.line}" + (f" in {place.function}" if place.inlined or place.function != symbol else "")
         for place in locations
     )
+
+
+def _innermost(locations: Sequence[Location], symbol: str) -> str:
+    """The first location alone, as a LINEINFO kernel prints it; another function than the printed one is named."""
+    function = locations[-1].function
+    return f"{_path(locations[0])}:{locations[0].line}" + (f" in {function}" if function != symbol else "")
 
 
 def _alternatives(candidates: Sequence[Sequence[Location]]) -> str:
@@ -80,4 +98,15 @@ def _alternatives(candidates: Sequence[Sequence[Location]]) -> str:
 
 
 def _place(chain: Sequence[Location], level: int) -> str:
-    return f"{chain[level].file}:{chain[level].line}" if chain else "?"
+    return f"{_path(chain[level])}:{chain[level].line}" if chain else "?"
+
+
+def _path(place: Location) -> str:
+    """A file as it is shown, such that the grammar knows an annotation when it meets one again.
+
+    That is without brackets, and with at least a dot or a slash; ``?`` where the debug info names none.
+    """
+    path = place.file.translate(_BRACKETS)
+    if not path:
+        return "?"
+    return path if "/" in path or "." in path else f"./{path}"

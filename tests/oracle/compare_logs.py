@@ -288,7 +288,7 @@ class Pc:
 
     def kind(self, body: bytes, match: re.Match[bytes]) -> tuple[str, bool]:
         """``exact``, ``entry`` or ``return``, and whether the frame is an entry of a trace."""
-        before = body[: match.start()]
+        before = re.sub(rb"\x1b\[[0-9;]*m", b"", body[: match.start()])
         in_trace = _ENTRY_BEFORE.fullmatch(before) is not None and _ENTRY_BEHIND.match(body, match.end()) is not None
         identity = match.groups()
         if _PC_LINE.search(before):

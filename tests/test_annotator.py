@@ -1,0 +1,288 @@
+"""The whole pipeline in a world made of dicts: no byte changes, cuts do not matter, twice is once."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+import pytest
+from fake_world import INSERTION, FakeImage, FakeImages, function, places, sample_logs, world_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from annotate.annotator import Annotator, LogFacts
+from annotate.log.context import read_ahead
+from annotate.model import AnnotatedLine, KernelId, LogBlock, Missing
+from annotate.render.plain import PlainRenderer
+from annotate.render.renderer import RenderOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from annotate.resolve import ImageSource
+
+samples = pytest.mark.parametrize("log", sample_logs(), ids=lambda path: f"{path.parent.name}-{path.stem}")
+
+
+def _annotate(chunks: Iterable[bytes], images: ImageSource, facts: LogFacts | None = None) -> bytes:
+    annotator = Annotator(images, facts or LogFacts())
+    renderer = PlainRenderer(RenderOptions())
+    pieces = [piece for chunk in chunks for piece in annotator.feed(chunk)]
+    return b"".join(renderer.render("log", piece) for piece in pieces + annotator.flush())
+
+
+def _bytes_of(data: bytes) -> Iterable[bytes]:
+    return (data[position : position + 1] for position in range(len(data)))
+
+
+@cache
+def _sample(log: Path) -> tuple[bytes, FakeImages, bytes]:
+    data = log.read_bytes()
+    world = world_of(data)
+    return data, world, _annotate([data], world)
+
+
+@samples
+def test_a_sample_log_comes_out_unchanged_but_for_the_insertions(log: Path) -> None:
+    data, _, annotated = _sample(log)
+    assert b"@@" not in data
+    assert len(INSERTION.findall(annotated)) > 10
+    assert INSERTION.sub(b"", annotated) == data
+
+
+@samples
+def test_a_sample_log_comes_out_the_same_byte_by_byte(log: Path) -> None:
+    data, world, annotated = _sample(log)
+    assert _annotate(_bytes_of(data), world) == annotated
+
+
+@samples
+def test_annotating_an_annotated_sample_log_changes_nothing(log: Path) -> None:
+    _, world, annotated = _sample(log)
+    assert _annotate([annotated], world) == annotated
+
+
+def test_insertions_stand_before_carriage_returns() -> None:
+    with_returns = [log for log in sample_logs() if b"\r\n" in log.read_bytes()]
+    assert with_returns
+    for log in with_returns:
+        annotated = _sample(log)[2]
+        assert b")\r" in annotated
+        assert b"\r (@@" not in annotated
+
+
+_FRAGMENTS = (
+    *(b"plain+0x5/0x40", b"inlined+0x9/0x40", b"twin+0x5/0x40", b"bare+0x5/0x40", b"gone+0x5/0x40", b"plain+0x5/0x48"),
+    *(b"plain+0x0/0x40", b"plain+0x40/0x40", b"caller+0x9/0x40", b"twin+0x9/0x40 [mod]", b"plain+0x5/0x40 [absent]"),
+    *(b"0xffffffff81001005", b"[<ffffffff81001005>] twin+0x5/0x40", b"Kernel Offset: 0x0 from 0xffffffff81000000"),
+    *(b"Linux version 6.1.0 (gcc) #1 SMP", b"CPU: 0 PID: 7 Comm: x Not tainted 6.1.0 #1", b"---[ end trace 0 ]---"),
+    *(
+        b"\n",
+        b"\n",
+        b"\n",
+        b"\r\n",
+        b"\r\r\n",
+        b" ",
+        b"  ",
+        b"? ",
+        b"[    1.0]  ",
+        b"=> ",
+        b"<-",
+        b"RIP: 0010:",
+        b"pc : ",
+    ),
+    *(b"\0", b"\xff", b"\xc3", b"(", b")", b"]", b",", b"+0x", b"0xffff", b" [mod]", b" (fs/a.c:1)", b"text"),
+)
+texts = st.lists(st.sampled_from(_FRAGMENTS), max_size=40).map(b"".join)
+
+_TEXT = 0xFFFFFFFF81000000
+
+
+def _small_world() -> FakeImages:
+    """Functions of every sort; caller() calls the second of the twins."""
+    kernel = FakeImage(calls={_TEXT + 0x5009: _TEXT + 0x4000})
+    kernel.add(function("plain", _TEXT + 0x1000, 0x40), {0: places("@@plain.c:1"), 4: places("@@plain.c:2")})
+    kernel.add(function("inlined", _TEXT + 0x1040, 0x40), {0: places("@@in.h:1 in helper", "@@inlined.c:7")})
+    kernel.add(function("bare", _TEXT + 0x2000, 0x40), {})
+    kernel.add(function("twin", _TEXT + 0x3000, 0x40), {0: places("@@a.c:1")})
+    kernel.add(function("twin", _TEXT + 0x4000, 0x40), {0: places("@@b.c:1")})
+    kernel.add(function("caller", _TEXT + 0x5000, 0x40), {0: places("@@caller.c:1")})
+    module = FakeImage(is_module=True).add(function("twin", 0x1000, 0x40), {0: places("@@mod.c:1")})
+    return FakeImages({("", ""): kernel, ("mod", ""): module})
+
+
+@given(texts, st.lists(st.integers(1, 30), max_size=20))
+@settings(max_examples=300)
+def test_any_text_comes_out_unchanged_but_for_the_insertions_however_it_is_cut(data: bytes, sizes: list[int]) -> None:
+    annotated = _annotate([data], _small_world())
+    assert INSERTION.sub(b"", annotated) == data
+    assert _annotate(_bytes_of(data), _small_world()) == annotated
+    chunks = []
+    rest = data
+    for size in sizes:
+        chunks.append(rest[:size])
+        rest = rest[size:]
+    assert _annotate([*chunks, rest], _small_world()) == annotated
+
+
+@given(texts)
+@settings(max_examples=300)
+def test_annotating_any_annotated_text_changes_nothing(data: bytes) -> None:
+    annotated = _annotate([data], _small_world())
+    assert _annotate([annotated], _small_world()) == annotated
+
+
+@given(st.binary(max_size=400))
+def test_any_bytes_come_out_unchanged_but_for_the_insertions(data: bytes) -> None:
+    mixed = data[:200] + b"\n plain+0x5/0x40\n" + data[200:]
+    annotated = _annotate([mixed], _small_world())
+    assert b"\n plain+0x5/0x40 (@@plain.c:2)\n" in annotated
+    assert INSERTION.sub(b"", annotated) == mixed
+
+
+def test_the_small_world_annotates_every_sort_of_frame() -> None:
+    log = (
+        b" plain+0x5/0x40\n"
+        b" inlined+0x9/0x40\n"
+        b" twin+0x5/0x40\n"
+        b" twin+0x9/0x40 [mod]\n"
+        b" bare+0x5/0x40\n"
+        b" ? plain+0x40/0x40\n"
+        b"RIP: 0010:plain+0x4/0x40\r\n"
+    )
+    assert _annotate([log], _small_world()) == (
+        b" plain+0x5/0x40 (@@plain.c:2)\n"
+        b" inlined+0x9/0x40 (@@in.h:1 in helper, @@inlined.c:7)\n"
+        b" twin+0x5/0x40 (@@a.c:1 or @@b.c:1)\n"
+        b" twin+0x9/0x40 [mod] (@@mod.c:1)\n"
+        b" bare+0x5/0x40\n"
+        b" ? plain+0x40/0x40 (@@in.h:1 in helper, @@inlined.c:7 in inlined)\n"
+        b"RIP: 0010:plain+0x4/0x40 (@@plain.c:2)\r\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "path", ["@@drivers (copy)/a.c", "@@a.c\n", "@@(", "@@\x1b[31m/a.c", "@@a b/c.c", "@@a:12/b.c"]
+)
+def test_annotating_twice_changes_nothing_whatever_a_path_holds(path: str) -> None:
+    image = FakeImage().add(function("odd", 0x1000, 0x40), {0: places(f"{path}:12")})
+    world = FakeImages({("", ""): image})
+    once = _annotate([b" odd+0x5/0x40\n"], world)
+    assert b"@@" in once
+    assert _annotate([once], world) == once
+
+
+def test_annotating_twice_changes_nothing_where_the_debug_info_names_no_file() -> None:
+    image = FakeImage().add(function("odd", 0x1000, 0x40), {0: places(":12")})
+    world = FakeImages({("", ""): image})
+    once = _annotate([b" odd+0x5/0x40\n"], world)
+    assert _annotate([once], world) == once
+
+
+def test_annotating_twice_changes_nothing_where_the_second_run_no_longer_knows_the_callee() -> None:
+    """What a frame means may depend on the frame before it, and that one is annotated the second time."""
+    image = FakeImage(calls={0x2009: 0x9000})
+    image.add(function("callee", 0x9000, 0x40), {0: places("@@callee.c:1")})
+    image.add(function("twin", 0x1000, 0x40), {0: places("@@twin.c:1")})
+    image.add(function("twin", 0x2000, 0x40), {})
+    world = FakeImages({("", ""): image})
+    once = _annotate([b" callee+0x5/0x40\n twin+0x9/0x40\n"], world)
+    assert once.startswith(b" callee+0x5/0x40 (@@callee.c:1)\n twin+0x9/0x40")
+    assert _annotate([once], world) == once
+
+
+def _two_kernels() -> FakeImages:
+    images = {}
+    for release in ("6.1.0", "6.2.0"):
+        image = FakeImage().add(function("plain", 0x1000, 0x40), {0: places(f"@@{release}.c:1")})
+        images["", release] = image
+    return FakeImages(images)
+
+
+def test_each_boot_of_a_log_is_answered_from_its_own_kernel() -> None:
+    log = b"".join(b"Linux version 6.%d.0 (gcc) #1 SMP\n plain+0x5/0x40\n" % minor for minor in (1, 2, 1))
+    for chunks in ([log], _bytes_of(log)):
+        lines = _annotate(chunks, _two_kernels()).splitlines()
+        assert lines[1::2] == [
+            b" plain+0x5/0x40 (@@6.1.0.c:1)",
+            b" plain+0x5/0x40 (@@6.2.0.c:1)",
+            b" plain+0x5/0x40 (@@6.1.0.c:1)",
+        ]
+
+
+def test_a_log_that_names_no_kernel_is_answered_from_the_one_that_is_assumed() -> None:
+    facts = LogFacts(kernel=KernelId("6.2.0"))
+    assert _annotate([b" plain+0x5/0x40\n"], _two_kernels(), facts) == b" plain+0x5/0x40 (@@6.2.0.c:1)\n"
+
+
+def test_frames_before_the_banner_of_their_kernel_are_not_asked_of_any_other() -> None:
+    """Only what the lines so far say counts: a log that was cut off at its start names no kernel at first."""
+    log = b" plain+0x5/0x40\nLinux version 6.2.0 (gcc) #1 SMP\n plain+0x5/0x40\n"
+    assert _annotate([log], _two_kernels()).splitlines()[::2] == [
+        b" plain+0x5/0x40",
+        b" plain+0x5/0x40 (@@6.2.0.c:1)",
+    ]
+
+
+def test_an_image_is_asked_for_only_by_the_kernel_that_the_log_names() -> None:
+    images = _two_kernels()
+    _annotate([b"Linux version 6.2.0 (gcc) #1 SMP\n plain+0x5/0x40\n"], images)
+    assert {question.release for question in images.questions} == {"6.2.0"}
+
+
+def test_raw_addresses_need_the_slide_which_may_stand_at_the_end_of_the_log() -> None:
+    slide = 0x1C000000
+    log = b" 0x%x\nKernel Offset: 0x%x from 0x%x\n 0x%x\n" % (
+        _TEXT + 0x1005 + slide,
+        slide,
+        _TEXT,
+        _TEXT + 0x1005 + slide,
+    )
+    streamed = _annotate([log], _small_world()).splitlines()
+    assert [line.endswith(b"(@@plain.c:2 in plain)") for line in streamed] == [False, False, True]
+    ahead = LogFacts(slides=read_ahead([log.splitlines()[1]]))
+    known = _annotate([log], _small_world(), ahead).splitlines()
+    assert [line.endswith(b"(@@plain.c:2 in plain)") for line in known] == [True, False, True]
+
+
+def test_a_function_that_is_only_mentioned_at_offset_0_is_its_first_line() -> None:
+    log = b"object type: timer_list hint: plain+0x0/0x40\n"
+    assert _annotate([log], _small_world()) == b"object type: timer_list hint: plain+0x0/0x40 (@@plain.c:1)\n"
+
+
+def test_the_instruction_pointer_repeated_in_the_trace_is_exact_there_too() -> None:
+    log = b"pc : plain+0x4/0x40\nCall trace:\n plain+0x4/0x40\n---[ end trace 0 ]---\n plain+0x4/0x40\n"
+    lines = _annotate([log], _small_world()).splitlines()
+    assert lines[2] == b" plain+0x4/0x40 (@@plain.c:2)"
+    assert lines[4] == b" plain+0x4/0x40 (@@plain.c:1)"
+
+
+def test_a_line_is_handed_on_as_soon_as_it_is_complete() -> None:
+    annotator = Annotator(_small_world(), LogFacts())
+    assert annotator.feed(b" plain+0x5/0x40") == []
+    (piece,) = annotator.feed(b"\n")
+    assert isinstance(piece, AnnotatedLine)
+    assert piece.resolutions[0].locations
+    assert annotator.flush() == []
+
+
+def test_text_without_frames_is_handed_on_as_it_is() -> None:
+    data = b"nothing here\n" * 100
+    assert Annotator(_small_world(), LogFacts()).feed(data) == [LogBlock(data)]
+
+
+def test_misses_say_why() -> None:
+    annotator = Annotator(_small_world(), LogFacts())
+    log = (
+        b" gone+0x5/0x40\n plain+0x5/0x48\n bare+0x5/0x40\n plain+0x5/0x40 [absent]\n plain+0x50/0x40\n 0x%x\n" % _TEXT
+    )
+    pieces = [piece for piece in annotator.feed(log) if isinstance(piece, AnnotatedLine)]
+    assert [resolution.missing for piece in pieces for resolution in piece.resolutions] == [
+        Missing.NO_SYMBOL,
+        Missing.SIZE_DIFFERS,
+        Missing.NO_LINE,
+        Missing.NO_MODULE,
+        Missing.CORRUPT,
+        Missing.NO_OFFSET,
+    ]
