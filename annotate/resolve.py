@@ -163,6 +163,9 @@ class Resolver:
 def _fitting_symbols(frame: Frame, image: KernelImage) -> list[Symbol] | Missing:
     """The symbols that the frame may mean, or why there is none."""
     named = image.find(frame.symbol)
+    if not named and frame.symbol.startswith(b"."):
+        # Kernels of the 64-bit PowerPC ELF ABI v1 print the name of a function's code, which has a dot in front.
+        named = [symbol._replace(name=frame.symbol) for symbol in image.find(frame.symbol[1:])]
     if not named:
         return Missing.NO_SYMBOL
     code = [symbol for symbol in named if symbol.is_code]

@@ -22,7 +22,7 @@ from annotate.model import LinkAddr, Symbol
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-STT_OBJECT, STT_SECTION, STT_FILE, STT_COMMON, STT_TLS = 1, 3, 4, 5, 6
+STT_OBJECT, STT_FUNC, STT_SECTION, STT_FILE, STT_COMMON, STT_TLS = 1, 2, 3, 4, 5, 6
 _SHN_UNDEF, _SHN_LORESERVE = 0, 0xFF00
 
 #: Names that kallsyms leaves out, so they end no symbol: mapping symbols and local labels (``is_mapping_symbol()``),

@@ -415,8 +415,6 @@ def unusable(request: pytest.FixtureRequest, files: Files, tmp_path: Path) -> It
         path = _written(tmp_path, files.kernel.read_bytes())
         subprocess.run(["strip", "-g", path], check=True, timeout=PATIENCE)
         yield path
-    elif sort == "compressed sections":
-        yield build_kernel(tmp_path / "vmlinux", "-g", "-gz")
     elif sort == "text":
         yield _written(tmp_path, b"just some text\n")
     elif sort == "empty":
@@ -428,7 +426,7 @@ def unusable(request: pytest.FixtureRequest, files: Files, tmp_path: Path) -> It
 
 
 _SORTS = (
-    *("truncated", "half a header", "built without -g", "stripped", "compressed sections", "text", "empty"),
+    *("truncated", "half a header", "built without -g", "stripped", "text", "empty"),
     *("an image without symbols", "missing"),
 )
 

@@ -163,7 +163,7 @@ def test_what_is_no_frame_is_one_sentence_and_status_1_and_the_rest_is_answered(
 
 
 @pytest.mark.parametrize("command", [("lookup", "-k"), ("dump",)])
-@pytest.mark.parametrize("sort", ["missing", "text", "truncated", "bare", "compressed"])
+@pytest.mark.parametrize("sort", ["missing", "text", "truncated", "bare"])
 def test_an_unusable_file_is_one_sentence_that_names_it_and_status_1(
     command: tuple[str, ...], sort: str, kernel: Path, tmp_path: Path
 ) -> None:
@@ -174,8 +174,6 @@ def test_an_unusable_file_is_one_sentence_that_names_it_and_status_1(
         path.write_bytes(kernel.read_bytes()[:3000])
     elif sort == "bare":
         build_kernel(path, "-g0")
-    elif sort == "compressed":
-        build_kernel(path, "-g", "-gz")
     done = run(*command, path, *(["first"] if command[0] == "lookup" else []))
     assert (done.returncode, done.stdout) == (1, b"")
     (sentence,) = done.stderr.decode().splitlines()

@@ -1,6 +1,8 @@
 """ELF files and their DWARF, read lazily: bytes in, symbols and source locations out.
 
 elf.py            sections, symbol table, notes
+compression.py    sections and files that are compressed
+symtab.py         the symbol table, with what is special to a machine
 module_layout.py  addresses for the sections of a module (a relocatable file has none)
 relocate.py       bytes of a debug section with its relocations applied
 units.py          which unit holds an address: .debug_aranges, else the units' own ranges

@@ -11,7 +11,8 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, NamedTuple
 
-from annotate.errors import DamagedFileError, UnrecognisedFileError, UnsupportedFileError
+from annotate.debuginfo.compression import CompressedSection, decompress_section
+from annotate.errors import DamagedFileError, UnrecognisedFileError
 
 if TYPE_CHECKING:
     from mmap import mmap
@@ -22,7 +23,9 @@ ET_REL, ET_EXEC, ET_DYN = 1, 2, 3
 SHT_SYMTAB, SHT_RELA, SHT_NOTE, SHT_NOBITS, SHT_REL = 2, 4, 7, 8, 9
 SHF_WRITE, SHF_ALLOC, SHF_EXECINSTR, SHF_COMPRESSED = 0x1, 0x2, 0x4, 0x800
 SHN_UNDEF, SHN_LORESERVE, SHN_ABS, SHN_XINDEX = 0, 0xFF00, 0xFFF1, 0xFFFF
-EM_X86_64, EM_AARCH64 = 62, 183
+EM_386, EM_68K, EM_MIPS, EM_PARISC, EM_PPC, EM_PPC64, EM_S390 = 3, 4, 8, 15, 20, 21, 22
+EM_ARM, EM_SH, EM_SPARCV9, EM_X86_64, EM_AARCH64, EM_RISCV = 40, 42, 43, 62, 183, 243
+EM_LOONGARCH, EM_ALPHA = 258, 0x9026
 NT_GNU_BUILD_ID = 3
 
 #: More sections than any module has, few enough that a damaged count cannot take long (-ffunction-sections
@@ -81,6 +84,7 @@ class ElfFile:
         self.type: int = fields[0]
         self.machine: int = fields[1]
         self.sections = self._read_sections(fields[5], fields[10], fields[11], fields[12])
+        self._decompressed: dict[int, bytes] = {}
         self._by_name: dict[str, Section] = {}
         for section in self.sections:
             self._by_name.setdefault(section.name, section)
@@ -130,26 +134,69 @@ class ElfFile:
         return self._by_name.get(name)
 
     def read(self, section: Section, start: int = 0, end: int | None = None) -> bytes:
-        """Copy bytes ``start`` to ``end`` of a section as they stand in the file, relocations not applied.
+        """Copy bytes ``start`` to ``end`` of a section, decompressed if need be, relocations not applied.
 
-        Raises DamagedFileError when the section or the range does not fit.
+        Raises DamagedFileError when the section or the range does not fit, UnsupportedFileError for a compression that
+        this Python cannot undo.
         """
-        stop = section.size if end is None else end
-        if not 0 <= start <= stop <= section.size:
+        data, first, last = self.span(section)
+        stop = last - first if end is None else end
+        if not 0 <= start <= stop <= last - first:
             raise DamagedFileError(
-                self.source, section.name, start, f"{stop - start} bytes", f"the section's end at {section.size:#x}"
+                self.source, section.name, start, f"{stop - start} bytes", f"the section's end at {last - first:#x}"
             )
-        first, _ = self.span(section)
-        return self.data[first + start : first + stop]
+        return data[first + start : first + stop]
 
-    def span(self, section: Section) -> tuple[int, int]:
-        """Where a section's bytes begin and end in the file. Errors as for ``read``."""
-        if section.flags & SHF_COMPRESSED:
-            raise UnsupportedFileError(self.source, f"section {section.name} is compressed")
+    def span(self, section: Section) -> tuple[Buffer, int, int]:
+        """A section's bytes: a buffer, and where in it they begin and end. Errors as for ``read``."""
         if section.type == SHT_NOBITS:
             raise DamagedFileError(self.source, section.name, 0, "contents", "a section without bytes (NOBITS)")
         self._check_inside(section.offset, section.size, f"section {section.name}")
-        return section.offset, section.offset + section.size
+        if section.flags & SHF_COMPRESSED or section.name.startswith(".zdebug_"):
+            data = self._decompressed.get(section.number)
+            if data is None:
+                data = self._decompressed[section.number] = decompress_section(self._compressed(section))
+            return data, 0, len(data)
+        return self.data, section.offset, section.offset + section.size
+
+    def _compressed(self, section: Section) -> CompressedSection:
+        raw = self.data[section.offset : section.offset + section.size]
+        is_old = not section.flags & SHF_COMPRESSED
+        return CompressedSection(self.source, section.name, raw, self.byte_order, self.bits, is_old)
+
+    def size_of(self, section: Section) -> int:
+        """The size of a section's contents: for a compressed one, of what they decompress to."""
+        if section.flags & SHF_COMPRESSED or section.name.startswith(".zdebug_"):
+            _, start, end = self.span(section)
+            return end - start
+        return section.size
+
+    def debug_section(self, name: str) -> Section | None:
+        """The section ``.debug_NAME``, or ``.zdebug_NAME`` as it was called when compressed; None without contents."""
+        for section in (self.section(f".debug_{name}"), self.section(f".zdebug_{name}")):
+            if section is not None and section.type != SHT_NOBITS and section.size:
+                return section
+        return None
+
+    def debug_link(self) -> tuple[str, int] | None:
+        """Name and CRC-32 of the file that holds this one's debug info (``.gnu_debuglink``, GDB manual 18.3)."""
+        section = self.section(".gnu_debuglink")
+        if section is None or section.type == SHT_NOBITS:
+            return None
+        data = self.read(section)
+        end = data.find(b"\0")
+        place = (end + 4) & ~3
+        if end <= 0 or b"/" in data[:end] or place + 4 > len(data):
+            return None
+        return data[:end].decode("utf-8", "surrogateescape"), struct.unpack_from(self.byte_order + "I", data, place)[0]
+
+    def alternate_link(self) -> tuple[str, str] | None:
+        """Path and build id of the file that shared debug info was moved to (``.gnu_debugaltlink``, dwz)."""
+        section = self.section(".gnu_debugaltlink")
+        if section is None or section.type == SHT_NOBITS:
+            return None
+        name, _, build_id = self.read(section).partition(b"\0")
+        return name.decode("utf-8", "surrogateescape"), build_id.hex()
 
     @property
     def build_id(self) -> str:

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 
 from annotate.debuginfo import relocate
 from annotate.debuginfo.dwarf import DwarfLines
-from annotate.debuginfo.elf import EM_AARCH64, EM_X86_64, ET_REL, SHF_COMPRESSED, SHT_NOBITS, SHT_SYMTAB
+from annotate.debuginfo.elf import EM_AARCH64, EM_X86_64, ET_REL, SHT_NOBITS
 from annotate.debuginfo.module_layout import lay_out
 from annotate.debuginfo.relocate import DebugSection
+from annotate.debuginfo.symtab import read_symbol_table
 from annotate.debuginfo.units import DebugSections
-from annotate.errors import AnnotateError, DamagedFileError, NoDebugInfoError, UnsupportedFileError
+from annotate.errors import AnnotateError, NoDebugInfoError
 from annotate.model import LinkAddr
-from annotate.symbols import SymbolTable, read_symtab
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from annotate.debuginfo.elf import ElfFile, Section
+    from annotate.debuginfo.elf import ElfFile
     from annotate.model import Location, Symbol
 
 ARCHES = {
@@ -42,35 +42,48 @@ ARCHES = {
 class DebugImage:
     """An ELF file with DWARF. Implements ``annotate.resolve.KernelImage``.
 
-    Raises NoDebugInfoError when there is no .debug_line to answer from, DamagedFileError for a broken symbol table.
+    ``symbols`` is the file that holds the symbol table, where that is another one (a debug file without one and the
+    stripped file it was split from). ``alternate`` is the file that ``dwz`` moved shared entries to
+    (``.gnu_debugaltlink``). Raises NoDebugInfoError when there is no .debug_line to answer from, DamagedFileError for a
+    broken symbol table.
     """
 
-    def __init__(self, elf: ElfFile) -> None:
-        self.source = source = elf.source
+    def __init__(self, elf: ElfFile, *, symbols: ElfFile | None = None, alternate: ElfFile | None = None) -> None:
+        self.source = elf.source
         self._elf = elf
-        line = elf.section(".debug_line")
-        if line is None or line.type == SHT_NOBITS:
-            raise NoDebugInfoError(source, "expected debug info, found an ELF file without .debug_line (stripped?)")
-        if any(part.flags & SHF_COMPRESSED for part in elf.sections if part.name.startswith(".debug_")):
-            raise UnsupportedFileError(source, "its debug sections are compressed")
+        if elf.debug_section("line") is None:
+            raise NoDebugInfoError(elf.source, "expected debug info, found an ELF file without .debug_line (stripped?)")
         self.is_module = elf.type == ET_REL
         self.build_id = elf.build_id
         self.arch = ARCHES.get(elf.machine, "")
         layout = lay_out(elf.sections) if self.is_module else None
         self._bases = layout.bases if layout is not None else {}
         self._symbol_values = relocate.symbol_values(elf, self._bases) if self.is_module else []
-        self.symbols = _symbol_table(elf, layout.bases if layout else None, layout.region_ends if layout else ())
-        self._lines = DwarfLines(self._debug_sections())
+        self.symbols = read_symbol_table(symbols or elf, lay_out((symbols or elf).sections) if layout else None)
+        self._lines = DwarfLines(self._debug_sections(elf, self._symbol_values, alternate))
 
-    def _debug_sections(self) -> DebugSections:
+    def _debug_sections(
+        self, elf: ElfFile, symbol_values: Sequence[int], alternate: ElfFile | None = None
+    ) -> DebugSections:
         def section(name: str) -> DebugSection | None:
-            found = self._elf.section(name)
-            if found is None or found.type == SHT_NOBITS or not found.size:
-                return None
-            return DebugSection(self._elf, found, self._symbol_values)
+            found = elf.debug_section(name)
+            return DebugSection(elf, found, symbol_values) if found is not None else None
 
-        names = ("info", "abbrev", "line", "aranges", "ranges", "rnglists", "str", "line_str", "addr", "str_offsets")
-        return DebugSections(self.source, self._elf.byte_order, *(section(f".debug_{name}") for name in names))
+        return DebugSections(
+            elf.source,
+            elf.byte_order,
+            section("info"),
+            section("abbrev"),
+            section("line"),
+            section("aranges"),
+            section("ranges"),
+            section("rnglists"),
+            section("str"),
+            section("line_str"),
+            section("addr"),
+            section("str_offsets"),
+            self._debug_sections(alternate, ()) if alternate is not None else None,
+        )
 
     @property
     def damage(self) -> list[AnnotateError]:
@@ -147,18 +160,3 @@ class DebugImage:
         if section is None or not 0 <= offset <= section.size:
             return None
         return LinkAddr(self._bases.get(section.number, section.address) + offset)
-
-
-def _symbol_table(elf: ElfFile, bases: dict[int, int] | None, region_ends: tuple[int, ...]) -> SymbolTable:
-    table: Section | None = next((section for section in elf.sections if section.type == SHT_SYMTAB), None)
-    code = frozenset(section.number for section in elf.sections if section.is_code)
-    end = max((section.address + section.size for section in elf.sections if section.is_allocated), default=0)
-    if table is None:
-        columns = read_symtab(b"", b"", elf.bits, elf.byte_order)
-    else:
-        if table.link >= len(elf.sections):
-            raise DamagedFileError(elf.source, table.name, 0, "a string table", f"section {table.link}")
-        strings = elf.read(elf.sections[table.link])
-        columns = read_symtab(elf.read(table), strings, elf.bits, elf.byte_order)
-    section_ends = {index: base + elf.sections[index].size for index, base in (bases or {}).items()}
-    return SymbolTable(columns, code, section_bases=bases, section_ends=section_ends, region_ends=region_ends, end=end)

@@ -37,11 +37,14 @@ from annotate.debuginfo.attributes import (
     AT_RANGES,
     AT_SIBLING,
     AT_SPECIFICATION,
+    FORM_GNU_REF_ALT,
     FORM_REF1,
     FORM_REF2,
     FORM_REF4,
     FORM_REF8,
     FORM_REF_ADDR,
+    FORM_REF_SUP4,
+    FORM_REF_SUP8,
     FORM_REF_UDATA,
 )
 from annotate.leb128 import read_uleb
@@ -63,6 +66,7 @@ ASSEMBLERS = frozenset({0x8001, 0x31})
 _FLAT_LANGUAGES = frozenset({0x01, 0x02, 0x0C, 0x1D, 0x2C, 0x3E}) | ASSEMBLERS
 
 _SCOPES = frozenset({TAG_NAMESPACE, TAG_MODULE, TAG_STRUCTURE_TYPE, TAG_CLASS_TYPE, TAG_UNION_TYPE})
+_ALTERNATE_REFERENCES = frozenset({FORM_GNU_REF_ALT, FORM_REF_SUP4, FORM_REF_SUP8})
 _LOCAL_REFERENCES = frozenset({FORM_REF1, FORM_REF2, FORM_REF4, FORM_REF8, FORM_REF_UDATA})
 
 
@@ -316,6 +320,13 @@ def function_name(units: UnitIndex, unit: Unit, attributes: dict[int, tuple[int 
         if form in _LOCAL_REFERENCES:
             position = offset
         elif form == FORM_REF_ADDR:
+            unit = units.unit_containing(offset)
+            position = offset - unit.header.offset
+        elif form in _ALTERNATE_REFERENCES:
+            elsewhere = units.alternate()
+            if elsewhere is None:
+                return b""
+            units = elsewhere
             unit = units.unit_containing(offset)
             position = offset - unit.header.offset
         else:

@@ -15,24 +15,103 @@ from bisect import bisect_left
 from typing import TYPE_CHECKING
 
 from annotate.debuginfo.elf import (
+    EM_68K,
+    EM_386,
     EM_AARCH64,
+    EM_ALPHA,
+    EM_ARM,
+    EM_LOONGARCH,
+    EM_MIPS,
+    EM_PARISC,
+    EM_PPC,
+    EM_PPC64,
+    EM_RISCV,
+    EM_S390,
+    EM_SH,
+    EM_SPARCV9,
     EM_X86_64,
     ET_REL,
     SHN_LORESERVE,
     SHT_REL,
     SHT_RELA,
+    SHT_SYMTAB,
 )
 from annotate.errors import DamagedFileError, UnsupportedFileError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from annotate.debuginfo.elf import ElfFile, Section
+    from annotate.debuginfo.elf import Buffer, ElfFile, Section
 
-#: Bytes written by each absolute relocation, by machine: the psABI supplements' names and numbers.
-ABSOLUTE: dict[int, dict[int, int]] = {
-    EM_X86_64: {1: 8, 10: 4, 11: 4},  # R_X86_64_64, _32, _32S
-    EM_AARCH64: {257: 8, 258: 4},  # R_AARCH64_ABS64, _ABS32
+# What a relocation does to its field. A plain width (1, 2, 4, 8): store symbol + addend. With _ADD or _SUB added: add
+# it to, or subtract it from, what the field holds (linker relaxation: the pairs of riscv and loongarch).
+_IGNORE, _ADD, _SUB = 0, 0x10, 0x20
+_SET_6, _ADD_6, _SUB_6, _SET_ULEB, _ADD_ULEB, _SUB_ULEB = 0x41, 0x42, 0x43, 0x44, 0x45, 0x46
+
+#: The relocations that occur in debug sections, by machine: numbers and names of the psABI supplements. Those of
+#: thread-local variables are ignored: no code address depends on them.
+OPERATIONS: dict[int, dict[int, int]] = {
+    # R_X86_64_64, _32, _32S, _16, _8; DTPOFF64, DTPOFF32
+    EM_X86_64: {1: 8, 10: 4, 11: 4, 12: 2, 14: 1, 17: _IGNORE, 21: _IGNORE},
+    EM_386: {1: 4, 20: 2, 22: 1, 32: _IGNORE},  # R_386_32, _16, _8; TLS_LDO_32
+    EM_ARM: {2: 4, 38: 4, 5: 2, 8: 1, 106: _IGNORE},  # R_ARM_ABS32, _TARGET1, _ABS16, _ABS8; TLS_LDO32
+    EM_AARCH64: {256: _IGNORE, 257: 8, 258: 4, 259: 2, 1029: _IGNORE},  # R_AARCH64_ABS64, _ABS32, _ABS16; TLS_DTPREL
+    # R_RISCV_32, _64, TLS_DTPREL32 and 64, ADD8 to ADD64, SUB8 to SUB64, ALIGN, RELAX, SUB6, SET6 to SET32, ULEB128s
+    EM_RISCV: {
+        1: 4,
+        2: 8,
+        8: _IGNORE,
+        9: _IGNORE,
+        33: _ADD + 1,
+        34: _ADD + 2,
+        35: _ADD + 4,
+        36: _ADD + 8,
+        37: _SUB + 1,
+        38: _SUB + 2,
+        39: _SUB + 4,
+        40: _SUB + 8,
+        43: _IGNORE,
+        51: _IGNORE,
+        52: _SUB_6,
+        53: _SET_6,
+        54: 1,
+        55: 2,
+        56: 4,
+        60: _SET_ULEB,
+        61: _SUB_ULEB,
+    },
+    EM_S390: {1: 1, 3: 2, 4: 4, 22: 8, 54: _IGNORE, 55: _IGNORE},  # R_390_8, _16, _32, _64; TLS_LDO32, LDO64
+    EM_PPC: {1: 4, 3: 2, 24: 4, 78: _IGNORE},  # R_PPC_ADDR32, _ADDR16, _UADDR32; DTPREL32
+    # R_PPC64_ADDR32, _ADDR16, _UADDR32, _ADDR64, _UADDR64; DTPREL64, DTPREL32
+    EM_PPC64: {1: 4, 3: 2, 24: 4, 38: 8, 43: 8, 78: _IGNORE, 110: _IGNORE},
+    EM_MIPS: {1: 2, 2: 4, 18: 8, 39: _IGNORE, 41: _IGNORE},  # R_MIPS_16, _32, _64; TLS_DTPREL32, 64
+    EM_PARISC: {1: 4, 65: 4, 80: 8, 224: _IGNORE, 242: _IGNORE},  # R_PARISC_DIR32, _SECREL32, _DIR64; TLS
+    # R_SPARC_8, _16, _32, _UA32, _64, _UA64, _UA16; TLS_DTPOFF32, 64
+    EM_SPARCV9: {1: 1, 2: 2, 3: 4, 23: 4, 32: 8, 54: 8, 55: 2, 76: _IGNORE, 77: _IGNORE},
+    # R_LARCH_32, _64, TLS_DTPREL, ADD8 to ADD64 (3-byte ones are not used), SUB, RELAX, ALIGN, ADD6, SUB6, ULEB128 pair
+    EM_LOONGARCH: {
+        1: 4,
+        2: 8,
+        8: _IGNORE,
+        9: _IGNORE,
+        47: _ADD + 1,
+        48: _ADD + 2,
+        50: _ADD + 4,
+        51: _ADD + 8,
+        52: _SUB + 1,
+        53: _SUB + 2,
+        55: _SUB + 4,
+        56: _SUB + 8,
+        100: _IGNORE,
+        102: _IGNORE,
+        105: _ADD_6,
+        106: _SUB_6,
+        107: _ADD_ULEB,
+        108: _SUB_ULEB,
+    },
+    EM_68K: {1: 4, 2: 2, 3: 1, 36: _IGNORE},  # R_68K_32, _16, _8; TLS_LDO32
+    EM_ALPHA: {1: 4, 2: 8, 32: _IGNORE, 33: _IGNORE},  # R_ALPHA_REFLONG, _REFQUAD; TLS
+    EM_SH: {1: 4, 146: _IGNORE},  # R_SH_DIR32; TLS_LDO_32
 }
 
 _CHECKED_AT_ONCE = 1 << 16
@@ -49,8 +128,8 @@ class DebugSection:
         self._elf = elf
         self._section = section
         self.name = section.name
-        self.size = section.size
-        self._strings: tuple[int, int] | None = None
+        self.size = elf.size_of(section)
+        self._strings: tuple[Buffer, int, int] | None = None
         self._relocations = _relocations_of(elf, section, symbol_values) if elf.type == ET_REL else None
 
     def read(self, start: int, end: int) -> bytes:
@@ -62,40 +141,48 @@ class DebugSection:
 
     def string(self, offset: int) -> bytes:
         """The NUL-terminated string at ``offset``; string sections carry no relocations."""
-        section = self._section
-        if not 0 <= offset < section.size:
+        if not 0 <= offset < self.size:
             raise DamagedFileError(
-                self._elf.source, section.name, offset, "a string", f"the section's end at {section.size:#x}"
+                self._elf.source, self.name, offset, "a string", f"the section's end at {self.size:#x}"
             )
         if self._strings is None:
-            self._strings = self._elf.span(section)
-        start, end = self._strings
-        stop = self._elf.data.find(b"\0", start + offset, end)
+            self._strings = self._elf.span(self._section)
+        data, start, end = self._strings
+        stop = data.find(b"\0", start + offset, end)
         if stop < 0:
-            raise DamagedFileError(self._elf.source, section.name, offset, "a string with a closing NUL", "none")
-        return self._elf.data[start + offset : stop]
+            raise DamagedFileError(self._elf.source, self.name, offset, "a string with a closing NUL", "none")
+        return data[start + offset : stop]
 
 
 class _Relocations:
     """The relocations of one section, in order of offset."""
 
     def __init__(
-        self, elf: ElfFile, table: Section, target: Section, symbol_values: Sequence[int], sizes: Mapping[int, int]
+        self, elf: ElfFile, table: Section, target: Section, symbol_values: Sequence[int], operations: Mapping[int, int]
     ) -> None:
         self._elf = elf
         self._target = target
+        self._target_size = elf.size_of(target)
         self._symbol_values = symbol_values
-        self._sizes = sizes
-        kind = (
-            ("QQq" if table.type == SHT_RELA else "QQ")
-            if elf.bits == 64
-            else ("IIi" if table.type == SHT_RELA else "II")
-        )
-        self._entry = struct.Struct(elf.byte_order + kind)
+        self._operations = operations
+        letters = "QQ" if elf.bits == 64 else "II"
+        if table.type == SHT_RELA:
+            letters += "q" if elf.bits == 64 else "i"
+        self._entry = struct.Struct(elf.byte_order + letters)
         self._data = elf.read(table)
         self._count = len(self._data) // self._entry.size
-        self._symbol_shift = 32 if elf.bits == 64 else 8
         self._order = None if self._is_sorted() else self._sorted_order()
+
+    def _split(self, info: int) -> tuple[int, int]:
+        """Symbol index and type of an ``r_info``."""
+        elf = self._elf
+        if elf.bits == 32:
+            return info >> 8, info & 0xFF
+        if elf.machine == EM_MIPS and elf.byte_order == "<":
+            # Four separate fields, the symbol first (MIPS64 ELF specification, "Relocation"), not one number.
+            return info & 0xFFFFFFFF, info >> 56
+        # sparc keeps data of its own above the type (ELF64_R_TYPE_ID); no other machine here has types above 0xffff.
+        return info >> 32, info & (0xFF if elf.machine in (EM_SPARCV9, EM_MIPS) else 0xFFFFFFFF)
 
     def _offset(self, index: int) -> int:
         if self._order is not None:
@@ -131,58 +218,80 @@ class _Relocations:
         if first == last:
             return data
         result = bytearray(data)
-        size = self._entry.size
-        shift = self._symbol_shift
-        mask = (1 << shift) - 1
-        values = self._symbol_values
-        pack = {4: struct.Struct(self._elf.byte_order + "I"), 8: struct.Struct(self._elf.byte_order + "Q")}
-        indexes = range(first, last) if self._order is None else self._order[first:last]
-        entry = self._entry
-        for index in indexes:
+        values, operations, split = self._symbol_values, self._operations, self._split
+        entry, size = self._entry, self._entry.size
+        pack = {width: struct.Struct(self._elf.byte_order + letter) for width, letter in _LETTERS.items()}
+        for index in range(first, last) if self._order is None else self._order[first:last]:
             fields = entry.unpack_from(self._data, index * size)
-            offset, info = fields[0], fields[1]
-            width = self._sizes.get(info & mask)
-            if width is None:
-                if info & mask == 0:  # R_*_NONE on every machine
-                    continue
-                raise UnsupportedFileError(
-                    self._elf.source,
-                    f"relocation type {info & mask} of machine {self._elf.machine} in {self._target.name}",
-                )
+            offset = fields[0]
+            symbol, kind = split(fields[1])
+            operation = operations.get(kind)
+            if not operation:
+                if operation is None and kind != 0:  # R_*_NONE is 0 on every machine
+                    raise UnsupportedFileError(
+                        self._elf.source,
+                        f"relocation type {kind} of machine {self._elf.machine} in {self._target.name}",
+                    )
+                continue
+            if symbol >= len(values):
+                raise self._damage(offset, "a symbol index in the symbol table", f"{symbol}")
+            value = values[symbol] + (fields[2] if len(fields) == 3 else 0)
+            width = operation & 0xF if operation < _SET_6 else 1
             if offset + width > end:
-                if offset + width > self._target.size:
+                if offset + width > self._target_size:
                     raise self._damage(offset, f"a field of {width} bytes", "the section's end")
                 continue
-            try:
-                value = values[info >> shift]
-            except IndexError:
-                raise self._damage(offset, "a symbol index in the symbol table", f"{info >> shift}") from None
-            if len(fields) == 3:
-                value += fields[2]
-            else:
-                value += pack[width].unpack_from(result, offset - start)[0]
-            pack[width].pack_into(result, offset - start, value & ((1 << 8 * width) - 1))
+            place = offset - start
+            if operation >= _SET_6:
+                _apply_odd(result, place, operation, value)
+                continue
+            if len(fields) == 2 or operation > _ADD:
+                (held,) = pack[width].unpack_from(result, place)
+                value = held - value if operation > _SUB else held + value
+            pack[width].pack_into(result, place, value & ((1 << 8 * width) - 1))
         return bytes(result)
 
     def _damage(self, offset: int, expected: str, found: str) -> DamagedFileError:
         return DamagedFileError(self._elf.source, self._target.name, offset, expected, found)
 
 
+_LETTERS = {1: "B", 2: "H", 4: "I", 8: "Q"}
+
+
+def _apply_odd(data: bytearray, place: int, operation: int, value: int) -> None:
+    """Fields of six bits, and ULEB128 numbers, which keep their length (riscv and loongarch psABI)."""
+    if operation in (_SET_6, _ADD_6, _SUB_6):
+        held = data[place] & 0x3F
+        changed = value if operation == _SET_6 else held + value if operation == _ADD_6 else held - value
+        data[place] = data[place] & 0xC0 | changed & 0x3F
+        return
+    end = place
+    while end < len(data) and data[end] >= 0x80:
+        end += 1
+    held = 0
+    for position in range(min(end, len(data) - 1), place - 1, -1):
+        held = held << 7 | data[position] & 0x7F
+    changed = value if operation == _SET_ULEB else held + value if operation == _ADD_ULEB else held - value
+    for position in range(place, min(end + 1, len(data))):
+        data[position] = data[position] & 0x80 | changed & 0x7F
+        changed >>= 7
+
+
 def _relocations_of(elf: ElfFile, section: Section, symbol_values: Sequence[int]) -> _Relocations | None:
     for table in elf.sections:
         if table.info == section.number and table.type in (SHT_REL, SHT_RELA) and table.size:
-            sizes = ABSOLUTE.get(elf.machine)
-            if sizes is None:
+            operations = OPERATIONS.get(elf.machine)
+            if operations is None:
                 raise UnsupportedFileError(
                     elf.source, f"relocations of machine {elf.machine} in {section.name} are not known"
                 )
-            return _Relocations(elf, table, section, symbol_values, sizes)
+            return _Relocations(elf, table, section, symbol_values, operations)
     return None
 
 
 def symbol_values(elf: ElfFile, bases: Mapping[int, int]) -> list[int]:
     """The address of every symbol of a relocatable file, by symbol index; 0 for undefined ones."""
-    table = next((section for section in elf.sections if section.type == 2), None)
+    table = next((section for section in elf.sections if section.type == SHT_SYMTAB), None)
     if table is None:
         return []
     entry = struct.Struct(elf.byte_order + ("IBBHQQ" if elf.bits == 64 else "IIIBBH"))
@@ -190,6 +299,13 @@ def symbol_values(elf: ElfFile, bases: Mapping[int, int]) -> list[int]:
     data = data[: len(data) // entry.size * entry.size]
     values = []
     for fields in entry.iter_unpack(data):
-        section, value = (fields[3], fields[4]) if elf.bits == 64 else (fields[5], fields[1])
+        kind, section, value = (
+            (fields[1], fields[3], fields[4]) if elf.bits == 64 else (fields[3], fields[5], fields[1])
+        )
+        if elf.machine == EM_ARM and kind & 15 == _STT_FUNC:
+            value &= ~1  # Thumb
         values.append(value + bases.get(section, 0) if section < SHN_LORESERVE else value)
     return values
+
+
+_STT_FUNC = 2

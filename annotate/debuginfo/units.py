@@ -26,10 +26,12 @@ from annotate.debuginfo.attributes import (
     FORM_ADDRX3,
     FORM_ADDRX4,
     FORM_GNU_ADDR_INDEX,
+    FORM_GNU_STRP_ALT,
     FORM_LINE_STRP,
     FORM_RNGLISTX,
     FORM_STRING,
     FORM_STRP,
+    FORM_STRP_SUP,
     FORM_STRX,
     FORM_STRX1,
     FORM_STRX2,
@@ -71,6 +73,7 @@ class DebugSections(NamedTuple):
     line_str: DebugSection | None
     addr: DebugSection | None
     str_offsets: DebugSection | None
+    alternate: DebugSections | None = None  #: of the file that .gnu_debugaltlink names (dwz)
 
 
 class UnitHeader(NamedTuple):
@@ -149,7 +152,9 @@ class Unit:
         if isinstance(value, bytes):
             return value if form == FORM_STRING else b""
         section = None
-        if form == FORM_STRP:
+        if form in (FORM_GNU_STRP_ALT, FORM_STRP_SUP):
+            section = self.sections.alternate.str if self.sections.alternate is not None else None
+        elif form == FORM_STRP:
             section = self.sections.str
         elif form == FORM_LINE_STRP:
             section = self.sections.line_str
@@ -232,6 +237,7 @@ class UnitIndex:
         starts, self._ends, self._offsets = _sorted_columns(_read_aranges(sections))
         self._starts = starts
         self._header_offsets: list[int] | None = None
+        self._alternate: UnitIndex | None = None
         self._fallback: tuple[list[int], list[int], list[int]] | None = None
 
     def unit_of(self, address: int) -> Unit | None:
@@ -276,6 +282,12 @@ class UnitIndex:
         if unit is None or offset >= unit.header.end:
             raise DamagedFileError(self._sections.source, ".debug_info", offset, "a unit", "none at this place")
         return unit
+
+    def alternate(self) -> UnitIndex | None:
+        """The units of the file that dwz moved shared entries to."""
+        if self._alternate is None and self._sections.alternate is not None:
+            self._alternate = UnitIndex(self._sections.alternate)
+        return self._alternate
 
     def headers(self) -> list[UnitHeader]:
         """All unit headers, in order; the list ends before the first damaged one, which is noted."""

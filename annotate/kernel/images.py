@@ -8,9 +8,11 @@ from __future__ import annotations
 import mmap
 import os
 import time
+import zlib
 from typing import TYPE_CHECKING, NamedTuple
 
-from annotate.debuginfo.elf import ElfFile
+from annotate.debuginfo.compression import decompress_file, is_compressed
+from annotate.debuginfo.elf import SHT_SYMTAB, ElfFile
 from annotate.debuginfo.image import DebugImage
 from annotate.errors import AnnotateError, NoDebugInfoError, UnreadableFileError, UnrecognisedFileError
 from annotate.kernel.identify import release_of
@@ -20,6 +22,7 @@ from annotate.resolve import Absence
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from annotate.debuginfo.elf import Buffer
     from annotate.kernel.locate import Candidate, Locator
 
 
@@ -32,16 +35,64 @@ class OpenFile(NamedTuple):
 
 
 def open_image(path: str) -> OpenFile:
-    """Map a file and read what it is. Raises AnnotateError."""
+    """Map a file, and those that it points to, and read what it is. Raises AnnotateError."""
+    elf = open_elf(path)
+    symbols = None
+    if elf.debug_section("line") is None:
+        split = debug_file_of(elf)
+        if split is not None:
+            elf, symbols = split, elf
+            if any(section.type == SHT_SYMTAB for section in split.sections):
+                symbols = None
+    image = DebugImage(elf, symbols=symbols, alternate=alternate_file_of(elf))
+    return OpenFile(path, image, release_of(symbols or elf))
+
+
+def open_elf(path: str) -> ElfFile:
+    """Map an ELF file; a compressed one is read whole. Raises AnnotateError."""
     try:
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
-            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
+            data: Buffer = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
+            if is_compressed(data[:8]):
+                data = decompress_file(data[:], path)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise UnreadableFileError(path, f"cannot be read: {reason}") from None
-    elf = ElfFile(data, path)
-    return OpenFile(path, DebugImage(elf), release_of(elf))
+    return ElfFile(data, path)
+
+
+def debug_file_of(elf: ElfFile) -> ElfFile | None:
+    """The file that ``.gnu_debuglink`` names, where GDB looks for it; None when it is not there or of another build."""
+    link = elf.debug_link()
+    if link is None:
+        return None
+    name, checksum = link
+    folder = os.path.dirname(os.path.abspath(elf.source))
+    for path in (
+        os.path.join(folder, name),
+        os.path.join(folder, ".debug", name),
+        f"/usr/lib/debug{folder}/{name}",
+    ):
+        if os.path.isfile(path) and not os.path.samefile(path, elf.source):
+            found = open_elf(path)
+            same_build = elf.build_id and elf.build_id == found.build_id
+            if same_build or zlib.crc32(found.data) == checksum:
+                return found
+    return None
+
+
+def alternate_file_of(elf: ElfFile) -> ElfFile | None:
+    """The file that ``.gnu_debugaltlink`` names (dwz); None when it is not there or of another build id."""
+    link = elf.alternate_link()
+    if link is None:
+        return None
+    name, build_id = link
+    path = os.path.join(os.path.dirname(os.path.realpath(elf.source)), name)
+    if not os.path.isfile(path):
+        return None
+    found = open_elf(path)
+    return found if found.build_id == build_id else None
 
 
 class Images:

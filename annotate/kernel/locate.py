@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 #: Endings of module files, longest first; what is cut off leaves the module's name.
-MODULE_ENDINGS = (".ko.debug", ".ko")
+MODULE_ENDINGS = tuple(kind + packing for kind in (".ko.debug", ".ko") for packing in ("", ".xz", ".zst", ".gz"))
 
 
 class Candidate(NamedTuple):
