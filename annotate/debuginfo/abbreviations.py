@@ -162,6 +162,8 @@ _DECLARATION = re.compile(
 
 #: Enough bytes for nearly all tables; a longer one is read again from a larger window.
 _WINDOW = 1 << 14
+#: Enough for the declaration of a unit's own entry, which compilers write first.
+_ROOT_WINDOW = 256
 
 
 class AbbreviationReader:
@@ -185,6 +187,22 @@ class AbbreviationReader:
             if end == section.size:
                 raise ValueError("an abbreviation table without an end")
             end = min(offset + 4 * (end - offset), section.size)
+
+    def read_one(self, section: DebugSection, offset: int, code: int) -> AbbreviationTable:
+        """The same for a single code, without the rest of the table where the code stands near its start."""
+        data = section.read(offset, min(offset + _ROOT_WINDOW, section.size))
+        match = _DECLARATION.match(data, 0)
+        while match is not None:
+            if read_uleb(match["code"], 0)[0] == code:
+                return AbbreviationTable({code: self._declaration(match["body"])})
+            match = _DECLARATION.match(data, match.end())
+        return self.read(section, offset)
+
+    def _declaration(self, body: bytes) -> Abbreviation:
+        known = self._known.get(body)
+        if known is None:
+            known = self._known[body] = _read_body(body, self._encoding)
+        return known
 
     def _split(self, data: bytes) -> dict[int, Abbreviation] | None:
         by_code: dict[int, Abbreviation] = {}

@@ -15,9 +15,11 @@ from annotate.debuginfo.attributes import (
     AT_LANGUAGE,
     AT_NAME,
     AT_STMT_LIST,
+    FORM_LINE_STRP,
+    FORM_STRP,
 )
 from annotate.debuginfo.inlines import ASSEMBLERS, FunctionIndex, call_chain
-from annotate.debuginfo.lineheader import read_line_program
+from annotate.debuginfo.lineheader import program_size, read_line_program
 from annotate.debuginfo.paths import tree_path, tree_roots
 from annotate.debuginfo.units import DECODING_ERRORS, DebugSections, Unit, UnitIndex
 from annotate.errors import AnnotateError
@@ -44,6 +46,7 @@ class DwarfLines:
     def __init__(self, sections: DebugSections) -> None:
         self._index = UnitIndex(sections)
         self._units: dict[int, UnitLines | None] = {}
+        self._orphans = OrphanLines(sections, self._index)
 
     @property
     def damage(self) -> list[AnnotateError]:
@@ -60,6 +63,9 @@ class DwarfLines:
         try:
             unit = self._index.unit_of(address)
             if unit is None:
+                orphan = self._orphans.chain(address, start, end)
+                if orphan:
+                    return orphan
                 # The first function of a unit may begin with nops that no unit claims (arm64 modules).
                 following = self._index.next_unit(address, min(end, start + MAX_NOPS))
                 if following is None:
@@ -89,6 +95,7 @@ class DwarfLines:
                     sequences += lines.sequences()
                 except AnnotateError as error:
                     self._index.damage.setdefault(header.offset, error)
+        sequences += self._orphans.sequences()
         sequences.sort(key=lambda sequence: sequence[:2])
         last: tuple[str, int] | None = None
         covered_to = 0
@@ -114,6 +121,124 @@ class DwarfLines:
         return self._units[offset]
 
 
+class _NamedFiles:
+    """The file names of one line program, as paths in the kernel tree."""
+
+    def __init__(self, program: LineProgram, string: Callable[[int, int], bytes], comp_dir: str, name: str) -> None:
+        self._program = program
+        self._string = string
+        self._comp_dir = comp_dir
+        self._unit_name = name
+        self._paths: dict[int, str] = {}
+        self._roots: tuple[str, ...] | None = None
+
+    def path(self, number: int) -> str:
+        """The path of a file number of the program, empty when it has none."""
+        path = self._paths.get(number)
+        if path is None:
+            path = self._paths[number] = self._find(number)
+        return path
+
+    def _find(self, number: int) -> str:
+        program = self._program
+        if not 0 <= number < len(program.files):
+            return ""
+        name, directory_number = program.files[number]
+        directories = program.directories
+        comp_dir = self._comp_dir
+        if program.encoding.version >= 5:
+            if directories:
+                comp_dir = self._text(directories[0])
+        elif number == 0:
+            return tree_path("", self._unit_name, comp_dir, ())
+        if self._roots is None:
+            self._roots = tree_roots(comp_dir, map(self._text, directories))
+        # Directory 0 is the compilation directory itself; other relative ones are as seen from it.
+        directory = self._text(directories[directory_number]) if 0 < directory_number < len(directories) else ""
+        return tree_path(directory, self._text(name), comp_dir, self._roots)
+
+    def _text(self, name: String) -> str:
+        return _text(name if isinstance(name, bytes) else self._string(*name))
+
+
+class OrphanLines:
+    """Line programs that no unit names: assembly that was built with lines and without .debug_info.
+
+    They are decoded when an address is in no unit; most files have none.
+    """
+
+    def __init__(self, sections: DebugSections, index: UnitIndex) -> None:
+        self._sections = sections
+        self._index = index
+        self._programs: list[tuple[lineprogram.LineRows, _NamedFiles]] | None = None
+
+    def chain(self, address: int, start: int, end: int) -> tuple[Location, ...]:
+        """As ``DwarfLines.chain``; without .debug_info there are no inlined calls and no names."""
+        for rows, files in self._read():
+            found = rows.find(address)
+            index = None
+            if found is not None and rows.addresses[found[0]] >= start:
+                index = _with_line(rows, *found, start)
+            elif found is not None:
+                index = rows.first_between(address, end)
+            if index is not None and _line(rows.rows[index]):
+                row = rows.rows[index]
+                path = files.path(row >> lineprogram.FILE_SHIFT)
+                return (Location(path, _line(row), "", inlined=False),)
+        return ()
+
+    def sequences(self) -> list[_SequenceRows]:
+        """As ``UnitLines.sequences``."""
+        return [found for rows, files in self._read() for found in _sequences(rows, files)]
+
+    def _read(self) -> list[tuple[lineprogram.LineRows, _NamedFiles]]:
+        if self._programs is None:
+            self._programs = []
+            section = self._sections.line
+            named = self._index.line_programs() if section is not None else set()
+            offset = 0
+            if self._index.damage:
+                # A unit that cannot be read may be the one that names a program: its lines would lack inlined calls.
+                section = None
+            while section is not None and offset < section.size:
+                try:
+                    length = program_size(section, offset, self._sections.source, self._sections.byte_order)
+                    if offset not in named:
+                        program = read_line_program(
+                            section, offset, 8, self._sections.source, self._sections.byte_order
+                        )
+                        rows = lineprogram.LineRows(program)
+                        rows.sequences()
+                        self._programs.append((rows, _NamedFiles(program, self._string, "", "")))
+                except AnnotateError as error:
+                    # What no unit names may as well be padding between programs: the rest is not read.
+                    if offset not in named and any(section.read(offset, min(offset + 4, section.size))):
+                        self._index.damage.setdefault(-1 - offset, error)
+                    break
+                offset += length
+        return self._programs
+
+    def _string(self, value: int, form: int) -> bytes:
+        section = {FORM_LINE_STRP: self._sections.line_str, FORM_STRP: self._sections.str}.get(form)
+        return section.string(value) if section is not None else b""
+
+
+_SequenceRows = tuple[int, int, "Callable[[], Iterator[tuple[int, str, int]]]"]
+
+
+def _sequences(rows: LineRows, files: _NamedFiles) -> list[_SequenceRows]:
+    """Start, end and rows (address, file, line) of each sequence."""
+
+    def between(first: int, last: int) -> Iterator[tuple[int, str, int]]:
+        for index in range(first, last):
+            row = rows.rows[index]
+            yield rows.addresses[index], files.path(row >> lineprogram.FILE_SHIFT), _line(row)
+
+    return [
+        (sequence.start, sequence.end, partial(between, sequence.first, sequence.last)) for sequence in rows.sequences()
+    ]
+
+
 class UnitLines:
     """Rows, functions and file names of one unit, each decoded when first asked for."""
 
@@ -122,27 +247,21 @@ class UnitLines:
         self._unit = unit
         sections = unit.sections
         stmt_list = unit.number(AT_STMT_LIST)
-        self._program: LineProgram | None = None
         self._rows: LineRows | None = None
-        if stmt_list is not None and sections.line is not None:
-            self._program = read_line_program(
-                sections.line,
-                stmt_list,
-                unit.encoding.address_size,
-                sections.source,
-                sections.byte_order,
-            )
-            self._rows = lineprogram.LineRows(self._program)
+        self._files: _NamedFiles | None = None
         try:
+            if stmt_list is not None and sections.line is not None:
+                size, order = unit.encoding.address_size, sections.byte_order
+                program = read_line_program(sections.line, stmt_list, size, sections.source, order)
+                self._rows = lineprogram.LineRows(program)
+                comp_dir, name = (
+                    _text(unit.string(*unit.root[attribute])) if attribute in unit.root else ""
+                    for attribute in (AT_COMP_DIR, AT_NAME)
+                )
+                self._files = _NamedFiles(program, unit.string, comp_dir, name)
             self._functions = FunctionIndex(unit)
         except DECODING_ERRORS as error:
             raise unit.damaged(error) from error
-        self._files: dict[int, str] = {}
-        self._roots: tuple[str, ...] | None = None
-
-    def _name(self, name: String) -> str:
-        """A name of the line program's header, wherever it lies."""
-        return _text(name if isinstance(name, bytes) else self._unit.string(*name))
 
     def chain(self, address: int, start: int, end: int) -> tuple[Location, ...]:
         """See ``DwarfLines.chain``. Raises DamagedFileError."""
@@ -197,47 +316,11 @@ class UnitLines:
 
     def file(self, number: int) -> str:
         """The path in the kernel tree of a file number of this unit's line program, empty when there is none."""
-        path = self._files.get(number)
-        if path is None:
-            path = self._files[number] = self._path(number)
-        return path
+        return self._files.path(number) if self._files is not None else ""
 
-    def _path(self, number: int) -> str:
-        program = self._program
-        if program is None or not 0 <= number < len(program.files):
-            return ""
-        name, directory_number = program.files[number]
-        if program.encoding.version < 5 and number == 0:
-            name = self._unit.root.get(AT_NAME, b"")  # type: ignore[assignment]  # (value, form) is a String
-        comp_dir = self._comp_dir()
-        directories = program.directories
-        if self._roots is None:
-            self._roots = tree_roots(comp_dir, map(self._name, directories))
-        # Directory 0 is the compilation directory itself; other relative ones are as seen from it.
-        directory = self._name(directories[directory_number]) if 0 < directory_number < len(directories) else ""
-        return tree_path(directory, self._name(name), comp_dir, self._roots)
-
-    def _comp_dir(self) -> str:
-        program, root = self._program, self._unit.root
-        if program is not None and program.encoding.version >= 5 and program.directories:
-            return self._name(program.directories[0])
-        return _text(self._unit.string(*root[AT_COMP_DIR])) if AT_COMP_DIR in root else ""
-
-    def sequences(self) -> list[tuple[int, int, Callable[[], Iterator[tuple[int, str, int]]]]]:
+    def sequences(self) -> list[_SequenceRows]:
         """Start, end and rows (address, file, line) of each sequence."""
-        rows = self._rows
-        if rows is None:
-            return []
-
-        def between(first: int, last: int) -> Iterator[tuple[int, str, int]]:
-            for index in range(first, last):
-                row = rows.rows[index]
-                yield rows.addresses[index], self.file(row >> lineprogram.FILE_SHIFT), _line(row)
-
-        return [
-            (sequence.start, sequence.end, partial(between, sequence.first, sequence.last))
-            for sequence in rows.sequences()
-        ]
+        return [] if self._rows is None or self._files is None else _sequences(self._rows, self._files)
 
 
 def _with_line(rows: LineRows, index: int, first: int, start: int) -> int | None:

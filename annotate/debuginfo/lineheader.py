@@ -44,6 +44,24 @@ class LineProgram(NamedTuple):
     files: list[tuple[String, int]]  #: (name, directory number)
 
 
+def program_size(section: DebugSection, offset: int, source: str, byte_order: str) -> int:
+    """Bytes from the start of the program at ``offset`` to the next one's. Raises DamagedFileError."""
+    head = section.read(offset, min(offset + 12, section.size))
+    try:
+        (length,) = struct.unpack_from(byte_order + "I", head)
+        size: int = length + 4
+        if length == 0xFFFFFFFF:
+            (length,) = struct.unpack_from(byte_order + "Q", head, 4)
+            size = length + 12
+    except struct.error:
+        size = 0
+    if size <= 4 or offset + size > section.size:
+        raise DamagedFileError(
+            source, section.name, offset, "a line program within the section", f"one of {size} bytes"
+        )
+    return size
+
+
 def read_line_program(
     section: DebugSection, offset: int, address_size: int, source: str, byte_order: str
 ) -> LineProgram:
