@@ -30,8 +30,8 @@ ALLOWED_NEIGHBOURS = {("annotate.debuginfo", "annotate.symbols")}
 WORLDLY = ("annotate.kernel", "annotate.cli", "annotate.__main__")
 FORBIDDEN_MODULES = {"os", "sys", "subprocess", "socket", "time", "pathlib", "io", "mmap", "tempfile", "shutil"}
 FORBIDDEN_CALLS = {"open", "print", "input"}
-#: sys.byteorder is a fact about the machine, not the world.
-ALLOWED_MODULES = {("annotate.symbols", "sys")}
+#: sys.byteorder is a fact about the machine, sys.setprofile counts calls; neither is the world.
+ALLOWED_MODULES = {("annotate.symbols", "sys"), ("annotate.render.names", "sys")}
 
 
 class Import(NamedTuple):

@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from annotate.log.grammar import find_frames
-from annotate.model import AnnotatedLine, LogBlock, LogLine, Missing, Resolution
+from annotate.model import AnnotatedLine, Location, LogBlock, LogLine, Missing, Resolution
 from annotate.render import RENDERERS, make_renderer
 from annotate.render.jsonl import JsonLinesRenderer
+from annotate.render.names import readable
 from annotate.render.plain import PlainRenderer
 from annotate.render.renderer import RenderOptions
 from annotate.summary import Summary
@@ -310,3 +311,47 @@ def test_every_format_has_a_renderer(name: str) -> None:
     line = _line(b" f+0x1/0x2", places("a.c:1 in f"))
     assert b"a.c" in renderer.render("log", line)
     assert isinstance(renderer.finish(Summary()), bytes)
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        # Both from the examples of the v0 mangling's specification (RFC 2603) and of the legacy scheme.
+        ("_RNvC6_123foo3bar", "123foo::bar"),
+        ("_RNvMs4_NtC6kernel5errorNtB5_5Error13to_blk_status", "<kernel::error::Error>::to_blk_status"),
+        ("_ZN4core3fmt5Write9write_fmt17h0123456789abcdefE", "core::fmt::Write::write_fmt"),
+        # Not Rust, or not readable: as they are.
+        ("vfs_write", "vfs_write"),
+        ("_ZN3foo3barEv", "_ZN3foo3barEv"),
+        ("_R", "_R"),
+        ("_RNvv", "_RNvv"),
+        ("_RNv" + "v" * 5000, "_RNv" + "v" * 5000),
+    ],
+)
+def test_rust_names_are_shown_as_people_write_them(name: str, shown: str) -> None:
+    assert readable(name) == shown
+
+
+def test_a_rust_name_that_grows_without_bound_is_left_as_it_is() -> None:
+    # Each tuple holds the one before it twice.
+    name = "_RINvC1a1b"
+    place = len(name) - 2
+    name += "TllE"
+    for _ in range(60):
+        start = len(name) - 2
+        digits = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+        number, reference = place - 1, ""
+        while number or not reference:
+            number, digit = divmod(number, 62)
+            reference = digits[digit] + reference
+        name += f"TB{reference}_B{reference}_E"
+        place = start
+    assert readable(name + "E") == name + "E"
+
+
+def test_demangling_can_be_switched_off() -> None:
+    (frame,) = find_frames(LogLine(1, b" rust_helper+0x1/0x2", b""))
+    place = Location("rust/kernel/error.rs", 7, "_RNvC6_123foo3bar", inlined=True)
+    resolution = Resolution(frame, (place, place._replace(inlined=False)), None)
+    assert b"_RNvC6_123foo3bar" in PlainRenderer(RenderOptions(demangle=False)).annotation(resolution)
+    assert b"in 123foo::bar" in PlainRenderer(RenderOptions()).annotation(resolution)

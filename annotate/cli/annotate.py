@@ -65,6 +65,12 @@ def make_parser() -> argparse.ArgumentParser:
         default="chain",
         help="show the whole chain of inlined calls (default), or only the innermost place",
     )
+    parser.add_argument(
+        "--demangle",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="show the names of inlined Rust functions as people write them (default)",
+    )
     parser.add_argument("--format", choices=RENDERERS, default="text", help="output format (default: text)")
     parser.add_argument("--strict", action="store_true", help="exit with status 3 when a frame got no line")
     parser.add_argument("-v", "--verbose", action="store_true", help="say which files were tried for what")
@@ -99,7 +105,7 @@ class _Run:
         beside = dict.fromkeys(os.path.dirname(log) or "." for log in self._logs if log != "-")
         places = SearchPlaces(options.kernel, options.modules, tuple(beside))
         self._images = Images(Locator(places), self._complain, self._note)
-        self._renderer: Renderer = make_renderer(options.format, RenderOptions(options.inlines))
+        self._renderer: Renderer = make_renderer(options.format, RenderOptions(options.inlines, options.demangle))
         self._output = Output()
         self._summary = Summary()
         self._status = EXIT_DONE

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from annotate.model import LogBlock, Missing
+from annotate.render.names import readable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,6 +41,7 @@ class PlainRenderer:
 
     def __init__(self, options: RenderOptions) -> None:
         self._innermost_only = options.inlines == "innermost"
+        self._demangle = options.demangle
 
     def render(self, log: str, piece: AnnotatedLine | LogBlock) -> bytes:
         """The line with its annotations. ``log`` does not matter here."""
@@ -66,24 +68,26 @@ class PlainRenderer:
             text = _alternatives(resolution.candidates)
         elif resolution.locations:
             symbol = resolution.frame.symbol.decode("utf-8", "surrogateescape")
-            text = (_innermost if self._innermost_only else _chain)(resolution.locations, symbol)
+            text = (self._innermost if self._innermost_only else self._chain)(resolution.locations, symbol)
         else:
             return b""
         return f" ({text.translate(_UNPRINTABLE)})".encode("utf-8", "surrogateescape")
 
+    def _chain(self, locations: Sequence[Location], symbol: str) -> str:
+        """Innermost first; a function is named unless it is the printed one."""
+        return ", ".join(
+            f"{_path(place)}:{place.line}" + self._named(place.function, "" if place.inlined else symbol)
+            for place in locations
+        )
 
-def _chain(locations: Sequence[Location], symbol: str) -> str:
-    """Innermost first; a function is named unless it is the printed one."""
-    return ", ".join(
-        f"{_path(place)}:{place.line}" + (f" in {place.function}" if place.inlined or place.function != symbol else "")
-        for place in locations
-    )
+    def _innermost(self, locations: Sequence[Location], symbol: str) -> str:
+        """The first location alone, as a LINEINFO kernel prints it; another function than the printed one is named."""
+        return f"{_path(locations[0])}:{locations[0].line}" + self._named(locations[-1].function, symbol)
 
-
-def _innermost(locations: Sequence[Location], symbol: str) -> str:
-    """The first location alone, as a LINEINFO kernel prints it; another function than the printed one is named."""
-    function = locations[-1].function
-    return f"{_path(locations[0])}:{locations[0].line}" + (f" in {function}" if function != symbol else "")
+    def _named(self, function: str, symbol: str) -> str:
+        if function == symbol:
+            return ""
+        return f" in {readable(function) if self._demangle else function}"
 
 
 def _alternatives(candidates: Sequence[Sequence[Location]]) -> str:

@@ -13,6 +13,7 @@ class RenderOptions(NamedTuple):
     """What the user asked for."""
 
     inlines: str = "chain"  #: ``chain`` or ``innermost``
+    demangle: bool = True  #: show Rust names as people write them
 
 
 class Renderer(Protocol):

@@ -1,0 +1,51 @@
+"""Function names as people write them: Rust names demangled, all others as they are."""
+
+from __future__ import annotations
+
+import re
+import sys
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+#: Both manglings of rustc: v0, and the legacy one that ends in a hash.
+_RUST = re.compile(r"_R[A-Za-z0-9_.$]+|_ZN[A-Za-z0-9_.$]+17h[0-9a-f]{16}E(?:\.[\w.]+)?")
+_HASH = re.compile(r"::h[0-9a-f]{16}$")
+
+#: A name may refer back to parts of itself, and so grow without bound; a real one takes a few hundred calls.
+_MAX_CALLS = 20_000
+_MAX_LENGTH = 4096
+
+
+class _TooLongError(Exception):
+    """A name that takes too many steps to read."""
+
+
+@lru_cache(maxsize=1024)
+def readable(name: str) -> str:
+    """The name, demangled if it is a Rust name and can be."""
+    if _RUST.fullmatch(name) is None:
+        return name
+    # Imported when the first Rust name is met: it takes 10 ms.
+    from rust_demangler import demangle
+
+    calls = 0
+
+    def count(_frame: FrameType, _event: str, _argument: object) -> None:
+        nonlocal calls
+        calls += 1
+        if calls > _MAX_CALLS:
+            raise _TooLongError
+
+    previous = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        text = demangle(name)
+    except Exception:  # the library raises errors of many kinds for what it cannot read: then the name stays as it is
+        return name
+    finally:
+        sys.setprofile(previous)
+    text = _HASH.sub("", text)
+    return text if 0 < len(text) <= _MAX_LENGTH else name
