@@ -20,6 +20,7 @@ from annotate.debuginfo.attributes import (
     FORM_REF4,
     Encoding,
 )
+from annotate.debuginfo.limits import MAX_ABBREVIATIONS
 from annotate.leb128 import read_sleb, read_uleb
 
 if TYPE_CHECKING:
@@ -184,7 +185,7 @@ class AbbreviationReader:
             by_code = self._split(data)
             if by_code is not None:
                 return AbbreviationTable(by_code)
-            if end == section.size:
+            if end == section.size or end - offset > MAX_ABBREVIATIONS:
                 raise ValueError("an abbreviation table without an end")
             end = min(offset + 4 * (end - offset), section.size)
 

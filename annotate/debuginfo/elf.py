@@ -12,6 +12,7 @@ import struct
 from typing import TYPE_CHECKING, NamedTuple
 
 from annotate.debuginfo.compression import CompressedSection, decompress_section
+from annotate.debuginfo.limits import MAX_SECTIONS
 from annotate.errors import DamagedFileError, UnrecognisedFileError
 
 if TYPE_CHECKING:
@@ -27,10 +28,6 @@ EM_386, EM_68K, EM_MIPS, EM_PARISC, EM_PPC, EM_PPC64, EM_S390 = 3, 4, 8, 15, 20,
 EM_ARM, EM_SH, EM_SPARCV9, EM_X86_64, EM_AARCH64, EM_RISCV = 40, 42, 43, 62, 183, 243
 EM_LOONGARCH, EM_ALPHA = 258, 0x9026
 NT_GNU_BUILD_ID = 3
-
-#: More sections than any module has, few enough that a damaged count cannot take long (-ffunction-sections
-#: modules reach some thousands).
-MAX_SECTIONS = 1 << 20
 
 
 class Section(NamedTuple):

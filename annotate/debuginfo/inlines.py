@@ -47,16 +47,12 @@ from annotate.debuginfo.attributes import (
     FORM_REF_SUP8,
     FORM_REF_UDATA,
 )
+from annotate.debuginfo.limits import MAX_DEPTH, MAX_REFERENCES
 from annotate.leb128 import read_uleb
 
 if TYPE_CHECKING:
     from annotate.debuginfo.abbreviations import Abbreviation
     from annotate.debuginfo.units import Unit, UnitIndex
-
-#: References followed for one name; a longer chain is a circle.
-MAX_REFERENCES = 32
-#: Entries inside entries; compilers stay far below 100.
-MAX_DEPTH = 1000
 
 #: DW_LANG_Mips_Assembler, which gas writes for every machine, and DW_LANG_Assembly of DWARF 6.
 ASSEMBLERS = frozenset({0x8001, 0x31})

@@ -10,6 +10,7 @@ import struct
 from typing import TYPE_CHECKING, NamedTuple
 
 from annotate.debuginfo.attributes import FORM_LINE_STRP, FORM_UDATA, Encoding
+from annotate.debuginfo.limits import MAX_LINE_PROGRAM
 from annotate.errors import DamagedFileError
 from annotate.leb128 import read_uleb
 
@@ -79,8 +80,8 @@ def read_line_program(
             (length,) = struct.unpack_from(order + "Q", head, 4)
             start, offset_size = 12, 8
         end = offset + start + length
-        if end > section.size:
-            raise ValueError(f"a program that ends at {end:#x}, the section at {section.size:#x}")
+        if end > section.size or length > MAX_LINE_PROGRAM:
+            raise ValueError(f"a program of {length} bytes that ends at {end:#x}, the section at {section.size:#x}")
         # Names and programs of one header are read as one piece: it is relocated once.
         data = section.read(offset, end)
         (version,) = struct.unpack_from(order + "H", data, start)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from annotate.debuginfo.limits import MAX_RANGES
 from annotate.leb128 import read_uleb
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ def read_range_list(section: DebugSection, offset: int, encoding: Encoding, base
                 start_base = end
             elif start < end:
                 ranges.append((start_base + start, start_base + end))
+                if len(ranges) > MAX_RANGES:
+                    raise ValueError(f"a list of more than {MAX_RANGES} ranges")
         if offset + window >= section.size:
             raise IndexError("a range list without an end")
         window *= 4
@@ -111,3 +114,5 @@ def _decode_rnglist(
             raise ValueError(f"range list entry kind {kind}")
         if start < end:
             ranges.append((start, end))
+            if len(ranges) > MAX_RANGES:
+                raise ValueError(f"a list of more than {MAX_RANGES} ranges")

@@ -40,6 +40,7 @@ from annotate.debuginfo.attributes import (
     FORM_STRX4,
     Encoding,
 )
+from annotate.debuginfo.limits import MAX_RANGES_OF_UNIT, MAX_UNIT
 from annotate.debuginfo.ranges import read_range_list, read_rnglist
 from annotate.errors import AnnotateError, DamagedFileError
 from annotate.leb128 import read_uleb
@@ -106,6 +107,8 @@ class Unit:
         self.sections = sections
         self.header = header
         self.encoding = header.encoding
+        self._range_lists: dict[tuple[int, int], list[Range]] = {}
+        self._ranges_read = 0
         end = min(header.end, header.offset + _ROOT_SIZE) if root_only else header.end
         self.data = sections.info.read(header.offset, end)
         try:
@@ -202,21 +205,30 @@ class Unit:
     def _range_list(self, value: int | bytes, form: int) -> list[Range]:
         if not isinstance(value, int):
             raise ValueError("a DW_AT_ranges that is not a number")
+        known = self._range_lists.get((value, form))
+        if known is None:
+            known = self._range_lists[value, form] = self._read_range_list(value, form)
+            self._ranges_read += len(known)
+            if self._ranges_read > MAX_RANGES_OF_UNIT:
+                raise ValueError(f"more than {MAX_RANGES_OF_UNIT} ranges in one unit")
+        return known
+
+    def _read_range_list(self, offset: int, form: int) -> list[Range]:
         encoding = self.encoding
         if encoding.version < 5:
             if self.sections.ranges is None:
                 raise ValueError("DW_AT_ranges without .debug_ranges")
-            return read_range_list(self.sections.ranges, value, encoding, self.base)
+            return read_range_list(self.sections.ranges, offset, encoding, self.base)
         if self.sections.rnglists is None:
             raise ValueError("DW_AT_ranges without .debug_rnglists")
         if form == FORM_RNGLISTX:
             base = self.number(AT_RNGLISTS_BASE)
             if base is None:
                 base = 20 if encoding.offset_size == 8 else 12
-            offset = base + value * encoding.offset_size
-            entry = self.sections.rnglists.read(offset, offset + encoding.offset_size)
-            value = base + encoding.unsigned(entry, 0, encoding.offset_size)
-        return read_rnglist(self.sections.rnglists, value, encoding, self.base, self.address)
+            place = base + offset * encoding.offset_size
+            entry = self.sections.rnglists.read(place, place + encoding.offset_size)
+            offset = base + encoding.unsigned(entry, 0, encoding.offset_size)
+        return read_rnglist(self.sections.rnglists, offset, encoding, self.base, self.address)
 
     def own_ranges(self) -> list[Range]:
         """The ranges of the unit's own entry. Raises DamagedFileError."""
@@ -397,7 +409,8 @@ def read_unit_header(sections: DebugSections, offset: int) -> UnitHeader:
             sections.source, ".debug_info", offset, "a unit header", f"the section's end at {info.size:#x}"
         ) from None
     end = offset + start + length
-    if not 2 <= version <= 5 or address_size not in (4, 8) or end > info.size or first > start + length:
+    is_intact = end <= info.size and first <= start + length <= MAX_UNIT
+    if not 2 <= version <= 5 or address_size not in (4, 8) or not is_intact:
         raise DamagedFileError(
             sections.source,
             ".debug_info",
