@@ -14,7 +14,7 @@ from annotate.debuginfo.abbreviations import Abbreviation, AbbreviationReader, A
 from annotate.debuginfo.attributes import Encoding
 from annotate.debuginfo.elf import ElfFile
 from annotate.debuginfo.relocate import DebugSection
-from annotate.debuginfo.units import UnitIndex
+from annotate.debuginfo.unitindex import UnitIndex
 from annotate.errors import DamagedFileError
 
 ENCODING = Encoding("<", 5, 4, 8)

@@ -29,8 +29,8 @@ from dwarf_writer import (
 from elf_writer import SymbolSpec
 
 from annotate.debuginfo.elf import ElfFile
-from annotate.debuginfo.inlines import MAX_DEPTH
-from annotate.debuginfo.units import UnitIndex
+from annotate.debuginfo.limits import MAX_DEPTH
+from annotate.debuginfo.unitindex import UnitIndex
 from annotate.model import LinkAddr
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from elf_writer import ElfSpec, SectionSpec, compile_c, write_elf
 from elftools.elf.elffile import ELFFile
 
 from annotate.debuginfo.elf import ElfFile
-from annotate.debuginfo.units import UnitIndex, read_unit_header
+from annotate.debuginfo.unitindex import UnitIndex
+from annotate.debuginfo.units import read_unit_header
 from annotate.errors import DamagedFileError
 
 if TYPE_CHECKING:

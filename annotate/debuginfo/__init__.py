@@ -5,7 +5,8 @@
     symtab.py         the symbol table, with what is special to a machine
     module_layout.py  addresses for the sections of a module (a relocatable file has none)
     relocate.py       bytes of a debug section with its relocations applied
-    units.py          which unit holds an address: .debug_aranges, else the units' own ranges
+    units.py          one unit: its header, its own entry, what values stand for
+    unitindex.py      which unit holds an address: .debug_aranges, else the units' own ranges
     abbreviations.py  .debug_abbrev, and how to step over a debugging information entry
     attributes.py     attribute forms
     ranges.py         range lists

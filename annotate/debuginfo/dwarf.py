@@ -21,7 +21,8 @@ from annotate.debuginfo.attributes import (
 from annotate.debuginfo.inlines import ASSEMBLERS, FunctionIndex, call_chain
 from annotate.debuginfo.lineheader import program_size, read_line_program
 from annotate.debuginfo.paths import tree_path, tree_roots
-from annotate.debuginfo.units import DECODING_ERRORS, DebugSections, Unit, UnitIndex
+from annotate.debuginfo.unitindex import UnitIndex
+from annotate.debuginfo.units import DECODING_ERRORS, DebugSections, Unit
 from annotate.errors import AnnotateError
 from annotate.model import Location
 

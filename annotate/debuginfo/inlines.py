@@ -52,7 +52,8 @@ from annotate.leb128 import read_uleb
 
 if TYPE_CHECKING:
     from annotate.debuginfo.abbreviations import Abbreviation
-    from annotate.debuginfo.units import Unit, UnitIndex
+    from annotate.debuginfo.unitindex import UnitIndex
+    from annotate.debuginfo.units import Unit
 
 #: DW_LANG_Mips_Assembler, which gas writes for every machine, and DW_LANG_Assembly of DWARF 6.
 ASSEMBLERS = frozenset({0x8001, 0x31})
