@@ -231,9 +231,10 @@ def _ranges(unit: Unit, abbreviation: Abbreviation, position: int) -> list[tuple
 def call_chain(units: UnitIndex, unit: Unit, functions: FunctionIndex, address: int) -> list[Call]:
     """The functions whose code an address is, innermost first; empty when no function of the unit contains it.
 
-    Strict descent: the innermost is the deepest DW_TAG_inlined_subroutine whose ranges hold the address, its callers
-    are the entries of that tag and the subprogram above it. Lexical blocks only pass the search on, whether they have
-    ranges or not.
+    The innermost is the deepest DW_TAG_inlined_subroutine whose ranges hold the address, its callers are the entries of
+    that tag and the subprogram above it. An entry whose ranges do not hold the address is not entered, unless it has
+    none: up to DWARF 4 gcc loses the ranges of an inlined call when the first of them is empty and at the unit's base,
+    which looks like the end of the list. Lexical blocks only pass the search on.
     """
     start = functions.find(address)
     if start is None:
@@ -250,6 +251,7 @@ def call_chain(units: UnitIndex, unit: Unit, functions: FunctionIndex, address: 
     end = len(data)
     depth = 1  # of the entry at ``position``, below the subprogram
     floor = 1  # the search ends when it leaves the children of the innermost entry found
+    without_ranges: list[tuple[int, Call]] = []  # entries that are open and have none: (depth of their children, call)
     while position < end:
         code = data[position]
         if steps[code]:
@@ -260,6 +262,8 @@ def call_chain(units: UnitIndex, unit: Unit, functions: FunctionIndex, address: 
             depth -= 1
             if depth < floor:
                 break
+            while without_ranges and without_ranges[-1][0] > depth:
+                without_ranges.pop()
             continue
         abbreviation = by_code[code]
         tag = abbreviation.tag
@@ -267,18 +271,25 @@ def call_chain(units: UnitIndex, unit: Unit, functions: FunctionIndex, address: 
         if tag == TAG_INLINED_SUBROUTINE:
             attributes, position = unit.attributes(abbreviation, position)
             ranges = unit.ranges(attributes.get(AT_LOW_PC), attributes.get(AT_HIGH_PC), attributes.get(AT_RANGES))
-            if any(low <= address < high for low, high in ranges):
+            is_within = any(low <= address < high for low, high in ranges)
+            if is_within or (not ranges and abbreviation.has_children):
                 file = attributes.get(AT_CALL_FILE, (0, 0))[0]
                 line = attributes.get(AT_CALL_LINE, (0, 0))[0]
                 if not isinstance(file, int) or not isinstance(line, int):
                     raise ValueError("a call site that is not a number")
-                chain.append(Call(function_name(units, unit, attributes), file, line))
-                if not abbreviation.has_children:
-                    break
+                call = Call(function_name(units, unit, attributes), file, line)
                 depth += 1
-                floor = depth
                 if depth > MAX_DEPTH:
                     raise ValueError(f"entries nested deeper than {MAX_DEPTH}")
+                if not is_within:
+                    without_ranges.append((depth, call))
+                    continue
+                chain += [outer for _, outer in without_ranges]
+                without_ranges.clear()
+                chain.append(call)
+                if not abbreviation.has_children:
+                    break
+                floor = depth
                 continue
             if abbreviation.has_children:
                 sibling = attributes.get(AT_SIBLING)
