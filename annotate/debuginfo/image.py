@@ -38,6 +38,9 @@ ARCHES = {
     0x9026: "alpha",
 }
 
+#: Names of the symbols that objtool makes for the padding in front of functions (``elf_create_prefix_symbol()``).
+PADDING_PREFIX = b"__pfx_"
+
 
 class DebugImage:
     """An ELF file with DWARF. Implements ``annotate.resolve.KernelImage``.
@@ -108,6 +111,8 @@ class DebugImage:
 
     def chain(self, address: LinkAddr, symbol: Symbol) -> tuple[Location, ...]:
         """The locations of an address that belongs to ``symbol``, innermost first; empty when there is none."""
+        if symbol.name.startswith(PADDING_PREFIX):
+            return ()  # a row that begins there is one that the function before left over
         # Up to the end of the symbol's own code: what follows in its gap may be a weak function that was overridden.
         end = symbol.address + symbol.st_size if symbol.st_size else symbol.end
         return self._lines.chain(address, symbol.address, end)
