@@ -67,6 +67,10 @@ _ALTERNATE_REFERENCES = frozenset({FORM_GNU_REF_ALT, FORM_REF_SUP4, FORM_REF_SUP
 _LOCAL_REFERENCES = frozenset({FORM_REF1, FORM_REF2, FORM_REF4, FORM_REF8, FORM_REF_UDATA})
 
 
+#: The attributes of one entry: name -> (value, form).
+Attributes = dict[int, tuple[int | bytes, int]]
+
+
 class Call(NamedTuple):
     """One function of a chain.
 
@@ -251,7 +255,9 @@ def call_chain(units: UnitIndex, unit: Unit, functions: FunctionIndex, address: 
     end = len(data)
     depth = 1  # of the entry at ``position``, below the subprogram
     floor = 1  # the search ends when it leaves the children of the innermost entry found
-    without_ranges: list[tuple[int, Call]] = []  # entries that are open and have none: (depth of their children, call)
+    # Entries that are open and whose ranges say nothing: (depth of their children, attributes).
+    without_ranges: list[tuple[int, Attributes]] = []
+    is_strict = unit.encoding.version == 2  # no DW_AT_ranges: a call of several ranges has its first one only
     while position < end:
         code = data[position]
         if steps[code]:
@@ -272,21 +278,16 @@ def call_chain(units: UnitIndex, unit: Unit, functions: FunctionIndex, address: 
             attributes, position = unit.attributes(abbreviation, position)
             ranges = unit.ranges(attributes.get(AT_LOW_PC), attributes.get(AT_HIGH_PC), attributes.get(AT_RANGES))
             is_within = any(low <= address < high for low, high in ranges)
-            if is_within or (not ranges and abbreviation.has_children):
-                file = attributes.get(AT_CALL_FILE, (0, 0))[0]
-                line = attributes.get(AT_CALL_LINE, (0, 0))[0]
-                if not isinstance(file, int) or not isinstance(line, int):
-                    raise ValueError("a call site that is not a number")
-                call = Call(function_name(units, unit, attributes), file, line)
+            if is_within or ((not ranges or is_strict) and abbreviation.has_children):
                 depth += 1
                 if depth > MAX_DEPTH:
                     raise ValueError(f"entries nested deeper than {MAX_DEPTH}")
                 if not is_within:
-                    without_ranges.append((depth, call))
+                    without_ranges.append((depth, attributes))
                     continue
-                chain += [outer for _, outer in without_ranges]
+                chain += [_call(units, unit, outer) for _, outer in without_ranges]
                 without_ranges.clear()
-                chain.append(call)
+                chain.append(_call(units, unit, attributes))
                 if not abbreviation.has_children:
                     break
                 floor = depth
@@ -310,7 +311,16 @@ def call_chain(units: UnitIndex, unit: Unit, functions: FunctionIndex, address: 
     return chain
 
 
-def function_name(units: UnitIndex, unit: Unit, attributes: dict[int, tuple[int | bytes, int]]) -> bytes:
+def _call(units: UnitIndex, unit: Unit, attributes: Attributes) -> Call:
+    """The call that an entry of DW_TAG_inlined_subroutine stands for."""
+    file = attributes.get(AT_CALL_FILE, (0, 0))[0]
+    line = attributes.get(AT_CALL_LINE, (0, 0))[0]
+    if not isinstance(file, int) or not isinstance(line, int):
+        raise ValueError("a call site that is not a number")
+    return Call(function_name(units, unit, attributes), file, line)
+
+
+def function_name(units: UnitIndex, unit: Unit, attributes: Attributes) -> bytes:
     """The name of a function entry, empty when it has none.
 
     Its linkage name, else its plain name, else those of the entry that it is an instance of (DW_AT_abstract_origin) or
