@@ -17,12 +17,13 @@ import pytest
 
 from annotate.kernel.images import open_image
 from annotate.kernel.locate import is_kernel_name
+from annotate.model import LinkAddr
 
 sys.path.insert(0, str(Path(__file__).parent / "oracle"))
 
 from compare_addresses import Tally, compare_module, compare_vmlinux
 from compare_logs import Comparer
-from elfutils import missing_programs
+from elfutils import missing_programs, read_symbols
 from llvm import find_program
 
 SAMPLES = Path(__file__).parent.parent / "sample_oopses"
@@ -30,6 +31,7 @@ SAMPLES = Path(__file__).parent.parent / "sample_oopses"
 ADDRESSES = 20_000
 MODULES = 10
 OFFSETS = 300
+PADDINGS = 2_000
 SEED = 1
 
 #: A release as the kernel prints it: in its banner, or behind "Comm: x Not tainted" where a log begins later.
@@ -81,6 +83,34 @@ def test_offsets_of_modules_agree(debug_root: Path) -> None:
     sys.stdout.write(tally.table(f"{MODULES} modules") + "\n")
     assert tally.with_line > 0
     assert tally.unexplained == 0
+
+
+def test_padding_with_a_name_has_no_line_and_its_end_is_the_function(
+    debug_root: Path, vmlinux: Path, tmp_path: Path
+) -> None:
+    paddings = [symbol for symbol in read_symbols(str(vmlinux)) if re.fullmatch(r"__pfx_\w+", symbol.name)]
+    if not paddings:
+        pytest.skip("no __pfx_ symbols: a kernel before 6.2 or of another machine than x86")
+    opened = open_image(str(vmlinux))
+    for padding in paddings:
+        for address in (LinkAddr(padding.value), LinkAddr(padding.value + padding.size - 1)):
+            symbol = opened.image.symbol_at(address)
+            assert symbol is not None
+            assert opened.image.chain(address, symbol) == (), padding
+    log = tmp_path / "paddings.log"
+    chosen = random.Random(SEED).sample(paddings, min(PADDINGS, len(paddings)))
+    frames = sorted({f" ? {padding.name}+{padding.size:#x}/{padding.size:#x}\n" for padding in chosen})
+    log.write_text(f"Linux version {opened.release} (a@b) #1\n" + "".join(frames))
+    comparer = Comparer(str(debug_root), [])
+    try:
+        comparer.compare(str(log))
+    finally:
+        comparer.close()
+    report = comparer.report
+    sys.stdout.write(report.text(examples=3) + "\n")
+    assert report.frames == len(frames)
+    assert report.annotated > 0.9 * len(frames)
+    assert report.unexplained == 0
 
 
 def test_every_frame_of_real_logs_agrees(debug_root: Path, vmlinux: Path) -> None:

@@ -2,21 +2,28 @@
 
     python tests/oracle/compare_addresses.py --vmlinux FILE --count 20000 --seed 1
     python tests/oracle/compare_addresses.py --module FILE --count 300 --seed 1
+    python tests/oracle/compare_addresses.py --modules DIR --sample 100 --count 50000 --seed 1
 
 A vmlinux is asked at addresses uniform over the bytes of its functions and compared with llvm-symbolizer, a module at
 offsets of each executable section and compared with eu-addr2line. File and line of every level and the names of
 inlined functions are compared; the outermost name is the symbol's and is compared for a vmlinux only. A difference is
 put down to the oracle only when the oracle's own answers at other addresses prove it; what is left is UNEXPLAINED.
+
+Addresses are asked in ascending order and by the batch, each batch with a new llvm-symbolizer and a new reader of ours:
+both keep what they decoded, and a batch needs only the units that it lies in.
 """
 
 from __future__ import annotations
 
 import argparse
 import random
+import resource
 import sys
+import time
 from bisect import bisect_right
 from collections import Counter
 from itertools import accumulate
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from elfutils import Section, ask_call_site, ask_elfutils, nops_in_front, read_sections, read_symbols
@@ -44,9 +51,17 @@ ROW_START = "the oracle computes the chain at the start of the row (eu-addr2line
 PAST_END = "the oracle goes on behind the end of a sequence (eu-addr2line); ours is no line"
 PAST_END_OURS = "the oracle goes on behind the end of a sequence (eu-addr2line); ours is the symbol's first row"
 UNCLAIMED = "behind the code of the last function before (padding, subsections), in no unit: ours is no line"
+PADDING = "the oracle gives the row of the function before for padding that has a name (__pfx_); ours is no line"
 NO_SYMBOL = "no symbol there, so no frame can name it; the oracle has a line"
 LEFT_OVER_ROW = "OURS IS WRONG: a row that the function before left over on the nops in front of the function"
+ON_PADDING = "OURS IS WRONG: a row of the function before for padding that has a name (__pfx_)"
 UNEXPLAINED = "UNEXPLAINED"
+
+#: Differences that are not the oracle's fault, as far as is known.
+_OURS = frozenset({UNEXPLAINED, LEFT_OVER_ROW, ON_PADDING})
+
+#: What objtool calls the nops in front of a function (tools/objtool/elf.c, elf_create_prefix_symbol()).
+_PADDING = "__pfx_"
 
 #: Where the oracle gave no line, so there was nothing to be equal to.
 _WITHOUT_LINE = frozenset({BOTH_NONE, GUESSED_FILE, OWN_ROW_BEHIND, NO_SYMBOL})
@@ -56,6 +71,9 @@ _LEFT_OUT = ("$", ".L", "__efistub_", "__kvm_nvhe_$", "__kvm_nvhe_.L")
 
 #: Examples that are kept a cause.
 _EXAMPLES = 4
+
+#: Addresses that are asked of one llvm-symbolizer: few enough that it stays below 1 GB.
+_BATCH = 50_000
 
 Chain = tuple[Place, ...]
 
@@ -82,14 +100,16 @@ class Tally:
         """Take in one comparison."""
         self.counts[cause] += 1
         kept = self.examples.setdefault(cause, [])
-        if cause in (UNEXPLAINED, LEFT_OVER_ROW) or (cause not in (EQUAL, BOTH_NONE) and len(kept) < _EXAMPLES):
+        if cause in _OURS or (cause not in (EQUAL, BOTH_NONE) and len(kept) < _EXAMPLES):
             kept.append(example)
 
     def add(self, other: Tally) -> None:
         """Take in another tally."""
         for cause, count in other.counts.items():
             self.counts[cause] += count
-            self.examples.setdefault(cause, []).extend(other.examples.get(cause, ()))
+            kept = self.examples.setdefault(cause, [])
+            further = other.examples.get(cause, [])
+            kept.extend(further if cause in _OURS else further[: max(0, _EXAMPLES - len(kept))])
 
     @property
     def total(self) -> int:
@@ -104,7 +124,7 @@ class Tally:
     @property
     def unexplained(self) -> int:
         """Differences that are not proven to be the oracle's fault."""
-        return self.counts[UNEXPLAINED] + self.counts[LEFT_OVER_ROW]
+        return sum(self.counts[cause] for cause in _OURS)
 
     @property
     def agreement(self) -> float:
@@ -183,11 +203,20 @@ def compare_vmlinux(path: str, count: int, seed: int) -> tuple[Tally, Tally]:
         byte = generator.randrange(ends[-1])
         index = bisect_right(ends, byte)
         addresses.append(functions[index].value + functions[index].size - (ends[index] - byte))
+    addresses.sort()
     names: dict[int, set[str]] = {}
     for symbol in symbols:
         names.setdefault(symbol.value, set()).add(symbol.name)
-    image = open_image(path).image
     chains, outermost = Tally(), Tally()
+    for first in range(0, count, _BATCH):
+        _compare_batch(path, addresses[first : first + _BATCH], names, chains, outermost)
+    return chains, outermost
+
+
+def _compare_batch(
+    path: str, addresses: Sequence[int], names: dict[int, set[str]], chains: Tally, outermost: Tally
+) -> None:
+    image = open_image(path).image
     with LlvmSymbolizer(path) as llvm:
         llvm.ask(addresses)
         for address in addresses:
@@ -201,9 +230,20 @@ def compare_vmlinux(path: str, count: int, seed: int) -> tuple[Tally, Tally]:
             name = symbol_there.name.decode()
             example = Example(f"{address:#x} {name}+{address - symbol_there.address:#x}", ours, answer.places)
             code_end = symbol_there.address + symbol_there.st_size if symbol_there.st_size else symbol_there.end
-            chains.count(judge_linked(llvm, address, symbol_there.address, code_end, ours), example)
+            cause = (
+                _judge_padding(ours, answer.places if answer.has_line else ())
+                if name.startswith(_PADDING)
+                else judge_linked(llvm, address, symbol_there.address, code_end, ours)
+            )
+            chains.count(cause, example)
             outermost.count(_judge_name(symbol_there, answer, names), example)
-    return chains, outermost
+
+
+def _judge_padding(ours: Chain, oracle: Chain) -> str:
+    """Padding is no function's code, so it has no line, whatever row covers it or begins on it."""
+    if ours:
+        return ON_PADDING
+    return PADDING if oracle else BOTH_NONE
 
 
 def _judge_name(symbol: Symbol, answer: Answer, names: dict[int, set[str]]) -> str:
@@ -225,13 +265,43 @@ def _judge_name(symbol: Symbol, answer: Answer, names: dict[int, set[str]]) -> s
 
 def compare_module(path: str, count: int, seed: int) -> Tally:
     """Compare at ``count`` random offsets of each executable section (all offsets of smaller ones)."""
+    sections = _code_sections(path)
+    return _compare_sections(path, sections, [min(count, section.size) for section in sections], seed)
+
+
+def compare_modules(paths: Sequence[str], count: int, seed: int) -> Tally:
+    """Compare at ``count`` random offsets of these modules, shared out evenly over them, and over the sections of each.
+
+    Most sections of code but ``.text`` are small; offsets uniform over all bytes would leave them out.
+    """
+    sections = [_code_sections(path) for path in paths]
+    shares = share_evenly([sum(section.size for section in each) for each in sections], count)
+    tally = Tally()
+    for path, each, share in zip(paths, sections, shares, strict=True):
+        tally.add(_compare_sections(path, each, share_evenly([section.size for section in each], share), seed))
+    return tally
+
+
+def share_evenly(sizes: Sequence[int], total: int) -> list[int]:
+    """Share a total out as evenly as the sizes allow; less than the total only when they hold no more."""
+    shares = [0] * len(sizes)
+    by_size = sorted(range(len(sizes)), key=sizes.__getitem__)
+    for done, index in enumerate(by_size):
+        shares[index] = min(sizes[index], total // (len(sizes) - done))
+        total -= shares[index]
+    return shares
+
+
+def _code_sections(path: str) -> list[Section]:
+    return [section for section in read_sections(path) if section.is_code and section.size and section.type != "NOBITS"]
+
+
+def _compare_sections(path: str, sections: Sequence[Section], counts: Sequence[int], seed: int) -> Tally:
     image = open_image(path).image
     generator = random.Random(seed)
     tally = Tally()
-    for section in read_sections(path):
-        if not section.is_code or not section.size or section.type == "NOBITS":
-            continue
-        offsets = sorted(generator.sample(range(section.size), min(count, section.size)))
+    for section, count in zip(sections, counts, strict=True):
+        offsets = sorted(generator.sample(range(section.size), count))
         judge = ModuleJudge(path, section, image)
         for offset, oracle in zip(offsets, ask_elfutils(path, section.name, offsets), strict=True):
             address = image.address_in(section.name, offset)
@@ -257,6 +327,8 @@ class ModuleJudge:
 
     def cause(self, offset: int, symbol: Symbol | None, ours: Chain, oracle: Chain) -> str:
         """The cause for which our chain of an offset is, or is not, eu-addr2line's."""
+        if symbol is not None and symbol.name.startswith(_PADDING.encode()):
+            return _judge_padding(ours, oracle)
         if not ours and not oracle:
             return BOTH_NONE
         behind = self._behind_nops(offset, symbol)
@@ -357,20 +429,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--vmlinux", action="append", default=[], metavar="FILE")
     parser.add_argument("--module", action="append", default=[], metavar="FILE")
     parser.add_argument(
-        "--count", type=int, default=20000, help="addresses a vmlinux, or offsets a section of a module"
+        "--modules", action="append", default=[], metavar="DIR", help="a random sample of those below it"
+    )
+    parser.add_argument("--sample", type=int, default=100, help="modules of a folder")
+    parser.add_argument(
+        "--count",
+        type=int,
+        default=20000,
+        help="addresses a vmlinux, a section of a module, or all modules of a folder",
     )
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(arguments)
+    start = time.monotonic()
     unexplained = 0
     for path in options.vmlinux:
         chains, outermost = compare_vmlinux(path, options.count, options.seed)
         sys.stdout.write(chains.table(path) + "\n" + outermost.table("  outermost names") + "\n")
-        unexplained += chains.unexplained
+        unexplained += chains.unexplained + outermost.unexplained
     for path in options.module:
         tally = compare_module(path, options.count, options.seed)
         sys.stdout.write(tally.table(path) + "\n")
         unexplained += tally.unexplained
+    for folder in options.modules:
+        found = sorted(str(path) for path in Path(folder).rglob("*.ko") if not path.is_symlink())
+        chosen = random.Random(options.seed).sample(found, min(options.sample, len(found)))
+        tally = compare_modules(chosen, options.count, options.seed)
+        sys.stdout.write(tally.table(f"{len(chosen)} of {len(found)} modules below {folder}") + "\n")
+        unexplained += tally.unexplained
+    sys.stdout.write(f"{time.monotonic() - start:.0f} s; at most {_peak(resource.RUSAGE_SELF)} MB here, ")
+    sys.stdout.write(f"{_peak(resource.RUSAGE_CHILDREN)} MB in a program that was asked\n")
     return 1 if unexplained else 0
+
+
+def _peak(who: int) -> int:
+    return resource.getrusage(who).ru_maxrss >> 10
 
 
 if __name__ == "__main__":

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 PROGRAMS = ("eu-addr2line", "eu-readelf")
 
 _SECTION = re.compile(
-    r"\[ *(?P<index>\d+)\] (?P<name>\S*) +(?P<type>[A-Z_0-9]+) +(?P<address>[0-9a-f]{8,16}) (?P<offset>[0-9a-f]{8,16}) "
-    r"(?P<size>[0-9a-f]{8,16}) +\d+ (?P<flags>[A-Za-z]*) +\d+ +\d+ +(?P<alignment>\d+)$"
+    r"\[ *(?P<index>\d+)\] (?P<name>\S*) +(?P<type>[A-Z_0-9]+) +(?P<address>[0-9a-f]{8,16}) (?P<offset>[0-9a-f]{6,16}) "
+    r"(?P<size>[0-9a-f]{6,16}) +\d+ (?P<flags>[A-Za-z]*) +\d+ +\d+ +(?P<alignment>\d+)$"
 )
 _SYMBOL = re.compile(
     r" *\d+: (?P<value>[0-9a-f]{8,16}) +(?P<size>\d+) (?P<type>\S+) +\S+ +\S+ +(?P<section>\S+)(?: (?P<name>.*))?$"
@@ -108,9 +108,10 @@ def read_symbols(path: str) -> list[Symbol]:
 
 
 def nops_in_front(path: str, section: Section, offset: int) -> int:
-    """How many bytes of patchable nops (arm64, -fpatchable-function-entry) an offset of a section begins with.
+    """How many bytes of patchable nops (arm64, -fpatchable-function-entry=2) an offset of a section begins with.
 
-    They stand in front of what .debug_info calls the function, so whatever row covers them is not the function's.
+    They stand in front of what .debug_info calls the function, so whatever row covers them is not the function's. A
+    third nop is its own: a static branch that is switched off.
     """
     with open(path, "rb") as file:
         header = file.read(20)
@@ -119,7 +120,7 @@ def nops_in_front(path: str, section: Section, offset: int) -> int:
         file.seek(section.offset + offset)
         code = file.read(min(64, section.size - offset))
     count = 0
-    while code[count : count + 4] == b"\x1f\x20\x03\xd5":
+    while count < 8 and code[count : count + 4] == b"\x1f\x20\x03\xd5":
         count += 4
     return count
 
