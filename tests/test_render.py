@@ -355,3 +355,10 @@ def test_demangling_can_be_switched_off() -> None:
     resolution = Resolution(frame, (place, place._replace(inlined=False)), None)
     assert b"_RNvC6_123foo3bar" in PlainRenderer(RenderOptions(demangle=False)).annotation(resolution)
     assert b"in 123foo::bar" in PlainRenderer(RenderOptions()).annotation(resolution)
+
+
+def test_reading_a_name_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    # The library prints what it could read of some names that are none; standard output is the log's alone.
+    for name in ("_RYYY", "_RNvC1a", "_RMC0", "_ZN4core3fmt17h0123456789abcdefE", "_RINvC1a1bTllETB7_B7_E"):
+        readable(name)
+    assert capsys.readouterr().out == ""

@@ -88,26 +88,34 @@ class DwarfLines:
 
         No file and line 0 stand where a sequence ends and no other begins.
         """
-        sequences = []
+        sequences: list[tuple[int, int, Callable[[], Iterator[tuple[int, str, int]]], int]] = []
         for header in self._index.headers():
             lines = self._unit_lines(header.offset)
             if lines is not None:
                 try:
-                    sequences += lines.sequences()
+                    sequences += [(*sequence, header.offset) for sequence in lines.sequences()]
                 except AnnotateError as error:
                     self._index.damage.setdefault(header.offset, error)
-        sequences += self._orphans.sequences()
+        try:
+            sequences += [(*sequence, -1) for sequence in self._orphans.sequences()]
+        except AnnotateError as error:
+            self._index.damage.setdefault(-1, error)
         sequences.sort(key=lambda sequence: sequence[:2])
         last: tuple[str, int] | None = None
         covered_to = 0
-        for start, end, rows in sequences:
+        for start, end, rows, unit in sequences:
             if covered_to < start and last is not None and last != ("", 0):
                 yield covered_to, "", 0
                 last = ("", 0)
-            for address, file, line in rows():
-                if (file, line) != last:
-                    yield address, file, line
-                    last = file, line
+            try:
+                for address, file, line in rows():
+                    if (file, line) != last:
+                        yield address, file, line
+                        last = file, line
+            except AnnotateError as error:  # a file name that cannot be read: the rest of the sequence goes without
+                self._index.damage.setdefault(unit, error)
+            except DECODING_ERRORS as error:
+                self._index.damage.setdefault(unit, self._index.unit_at(unit).damaged(error))
             covered_to = end
         if last is not None:
             yield covered_to, "", 0

@@ -12,7 +12,7 @@ import struct
 from typing import TYPE_CHECKING, NamedTuple
 
 from annotate.debuginfo.compression import CompressedSection, decompress_section
-from annotate.debuginfo.limits import MAX_SECTIONS
+from annotate.debuginfo.limits import MAX_SECTION_NAME, MAX_SECTIONS
 from annotate.errors import DamagedFileError, UnrecognisedFileError
 
 if TYPE_CHECKING:
@@ -111,8 +111,8 @@ class ElfFile:
             names = self.data[raw[names_index][4] : raw[names_index][4] + raw[names_index][5]]
         sections = []
         for index, (name, kind, flags, address, start, size, link, info, alignment, _entry) in enumerate(raw):
-            end = names.find(b"\0", name)
-            text = names[name : end if end >= 0 else len(names)].decode("latin-1")
+            end = names.find(b"\0", name, name + MAX_SECTION_NAME)
+            text = names[name : end if end >= 0 else name + MAX_SECTION_NAME].decode("latin-1")
             sections.append(Section(index, text, kind, flags, address, start, size, link, info, alignment))
         return sections
 

@@ -140,7 +140,10 @@ class DebugImage:
             if section.is_code and section.address <= start and end <= section.address + section.size:
                 if section.type == SHT_NOBITS:
                     return b""
-                return self._elf.read(section, start - section.address, end - section.address)
+                try:
+                    return self._elf.read(section, start - section.address, end - section.address)
+                except AnnotateError:
+                    return b""  # damaged or compressed in an unknown way: nothing is told by it
         return b""
 
     def rows(self) -> Iterator[tuple[LinkAddr, str, int]]:

@@ -8,6 +8,9 @@ from __future__ import annotations
 #: Section headers. -ffunction-sections modules reach some thousands.
 MAX_SECTIONS = 1 << 20
 
+#: Bytes of a section's name, the rest is cut off: without closing NULs each would be all the rest of the table.
+MAX_SECTION_NAME = 1024
+
 #: Bytes of one unit of .debug_info. The largest of a Debian vmlinux has 0.6 MB.
 MAX_UNIT = 1 << 26
 

@@ -117,7 +117,7 @@ class UnitIndex:
         while info is not None and offset < info.size:
             try:
                 header = read_unit_header(self._sections, offset)
-            except DamagedFileError as error:
+            except AnnotateError as error:
                 self.damage.setdefault(offset, error)
                 break
             headers.append(header)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
 from functools import lru_cache
@@ -42,7 +43,8 @@ def readable(name: str) -> str:
     previous = sys.getprofile()
     sys.setprofile(count)
     try:
-        text = demangle(name)
+        with contextlib.redirect_stdout(None):  # the library prints what it could read of a name that is none
+            text = demangle(name)
     except Exception:  # the library raises errors of many kinds for what it cannot read: then the name stays as it is
         return name
     finally:
