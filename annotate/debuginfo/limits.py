@@ -18,7 +18,7 @@ MAX_UNIT = 1 << 26
 MAX_ABBREVIATIONS = 1 << 20
 
 #: Bytes of one line program, which also bounds its rows, about 70 bytes each in memory. The largest has 0.3 MB.
-MAX_LINE_PROGRAM = 1 << 22
+MAX_LINE_PROGRAM = 1 << 24
 
 #: Entries of .debug_info inside each other; inlined calls inside each other are a part of it. Compilers reach about 40.
 MAX_DEPTH = 1000

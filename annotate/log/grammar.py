@@ -61,6 +61,7 @@ _ANNOTATION = regex.compile(
 )
 
 _ADDRESS_BEFORE = regex.compile(rb"(?r)\[<(?P<address>[0-9a-f]{16})>\] ?(?:\? ?)?")
+_BRACKET_BEFORE = regex.compile(rb"(?r)/0x[0-9a-f]{1,16} \[[\w-]{1,64}(?: [0-9a-f]{2,64})?\][ \t]*(?:\? ?)?")
 _ADDRESS_BEHIND = regex.compile(rb" <(?P<address>[0-9a-f]{16})>")
 
 FRAME_FORMATS: tuple[FrameFormat, ...] = (
@@ -306,7 +307,8 @@ def _format(body: bytes, start: int, end: int, rows: Sequence[FrameFormat]) -> t
     for row in rows:
         if _pattern(row).match(before, 0, before_end) is not None:
             if row.name == "trace_entry":
-                is_entry = _END_OF_ENTRY.match(body, end) is not None
+                # Behind another frame's module bracket nothing is an entry: an annotation would stand there next time.
+                is_entry = _END_OF_ENTRY.match(body, end) is not None and _BRACKET_BEFORE.match(body, 0, start) is None
                 return (row.name, True) if is_entry else (MENTION, False)
             return row.name, row.name in _TRACES
     return MENTION, False

@@ -20,8 +20,8 @@ _MAX_CALLS = 20_000
 _MAX_LENGTH = 4096
 
 
-class _TooLongError(Exception):
-    """A name that takes too many steps to read."""
+class _TooLongError(BaseException):
+    """A name that takes too many steps to read. No Exception: the library catches those."""
 
 
 @lru_cache(maxsize=1024)
@@ -45,7 +45,10 @@ def readable(name: str) -> str:
     try:
         with contextlib.redirect_stdout(None):  # the library prints what it could read of a name that is none
             text = demangle(name)
-    except Exception:  # the library raises errors of many kinds for what it cannot read: then the name stays as it is
+    except (
+        _TooLongError,
+        Exception,
+    ):  # the library raises errors of many kinds for what it cannot read: then the name stays as it is
         return name
     finally:
         sys.setprofile(previous)
