@@ -9,7 +9,10 @@ import tempfile
 from itertools import pairwise
 from pathlib import Path
 
+import dwarf_writer as w
 import pytest
+from dwarf_writer import COPY, END_SEQUENCE, Attribute, Entry, LineSpec, UnitSpec, advance_line, advance_pc, set_address
+from elf_writer import SymbolSpec
 from fake_world import build_kernel, build_module, extent, line_table
 
 from annotate.model import Missing
@@ -228,6 +231,81 @@ def test_the_dump_is_right_for_every_version_of_dwarf(version: str, tmp_path: Pa
 def test_a_dump_names_only_places_where_the_answer_changes(kernel: Path) -> None:
     places = [line.partition(" ")[2] for line in lines_of("dump", kernel)]
     assert [pair for pair in pairwise(places) if pair[0] == pair[1]] == []
+
+
+def damaged_kernel(path: Path, broken: int) -> Path:
+    """Units of 16 bytes of code each, with a function each: a whole one, ``broken`` damaged ones and another whole one.
+
+    Their lines are 1 and, of the last, its number.
+    """
+    units = []
+    programs = b""
+    for number in range(broken + 2):
+        start = 0x1000 + 0x10 * number
+        is_whole = number in (0, broken + 1)
+        root: list[Attribute] = [
+            (w.COMP_DIR, w.STRING, b"/linux"),
+            (w.LOW_PC, w.ADDR, start),
+            (w.HIGH_PC, w.DATA4, 0x10),
+            (w.STMT_LIST, w.SEC_OFFSET, len(programs) if is_whole else 0xFFFF00 + number),
+        ]
+        units.append(UnitSpec(Entry(w.COMPILE_UNIT, root)))
+        if is_whole:
+            code = set_address(start) + advance_line(number) + COPY + advance_pc(0x10) + END_SEQUENCE
+            programs += w.line_program(LineSpec(code, w.Format("<", 5), ("/linux",), (("fs/a.c", 0), ("fs/a.c", 0))))
+    info, abbrev, _ = w.write_units(units)
+    symbols = [SymbolSpec(f"f{number}", 0x1000 + 0x10 * number, size=0x10) for number in range(broken + 2)]
+    path.write_bytes(w.debug_file({"info": info, "abbrev": abbrev, "line": programs}, symbols=symbols))
+    return path
+
+
+@pytest.mark.parametrize("broken", [0, 1, 10, 11, 13])
+def test_a_dump_says_what_was_damaged_behind_all_rows_that_can_be_read(broken: int, tmp_path: Path) -> None:
+    path = damaged_kernel(tmp_path / "vmlinux", broken)
+    done = run("dump", path)
+    last = 0x1010 + 0x10 * broken
+    assert done.stdout.decode().splitlines() == [
+        f"{0x1000:016x} fs/a.c:1",
+        *([f"{0x1010:016x} ??:0"] if broken else []),
+        f"{last:016x} fs/a.c:{broken + 2}",
+        f"{last + 0x10:016x} ??:0",
+    ]
+    sentences = done.stderr.decode().splitlines()
+    assert done.returncode == (1 if broken else 0)
+    assert len(sentences) == min(broken, 11)
+    assert len(set(sentences)) == len(sentences)
+    assert all(sentence.startswith(f"lineinfo: {path}: damaged at .debug_line+0xffff") for sentence in sentences[:10])
+    assert sentences[10:] == ([f"lineinfo: and {broken - 10} more"] if broken > 10 else [])
+
+
+def test_a_lookup_without_a_line_says_what_was_damaged_behind_all_answers(tmp_path: Path) -> None:
+    path = damaged_kernel(tmp_path / "vmlinux", 12)
+    done = run("lookup", "-k", path, "f0", "f2", "f5+0x4", "f13")
+    assert done.stdout.decode().splitlines() == [
+        "f0 (fs/a.c:1)",
+        f"f2: {Missing.NO_LINE.sentence}",
+        f"f5+0x4: {Missing.NO_LINE.sentence}",
+        "f13 (fs/a.c:14)",
+    ]
+    sentences = done.stderr.decode().splitlines()
+    assert [sentence.partition(": expected")[0] for sentence in sentences] == [
+        f"lineinfo: {path}: damaged at .debug_line+0xffff{unit:02x}" for unit in (2, 5)
+    ]
+    assert done.returncode == 0  # as for every miss
+    # What is damaged elsewhere in the file is not asked for, nor is it why there is no such symbol.
+    assert lines_of("lookup", "-k", path, "f0", "f13", "gone") == [
+        "f0 (fs/a.c:1)", "f13 (fs/a.c:14)", f"gone: {Missing.NO_SYMBOL.sentence}"
+    ]  # fmt: skip
+
+
+def test_what_was_damaged_comes_behind_what_was_answered_for_standard_input(tmp_path: Path) -> None:
+    path = damaged_kernel(tmp_path / "vmlinux", 1)
+    done = run("lookup", "-k", path, "-", "two words", text=b"f1\nf1\nf2\n")
+    assert [line.partition(":")[0] for line in done.stdout.decode().splitlines()] == ["f1", "f1", "f2 (fs/a.c"]
+    usage, damaged = done.stderr.decode().splitlines()
+    assert usage.startswith("lineinfo: two words: ")
+    assert damaged.startswith(f"lineinfo: {path}: damaged at ")
+    assert done.returncode == 1
 
 
 def test_a_closed_output_pipe_ends_it_quietly(kernel: Path) -> None:

@@ -409,11 +409,11 @@ def _all_rows(image: DebugImage) -> list[tuple[int, int, int]]:
     """Every row of the line programs, those that repeat file and line too."""
     rows = []
     for header in image._lines._index.headers():
-        lines = image._lines._unit_lines(header.offset)
+        lines = image._lines.unit_lines(header.offset)
         assert lines is not None
-        assert lines._rows is not None
-        assert lines._rows.sequences()
-        rows += [(address, 0, row) for address, row in zip(lines._rows.addresses, lines._rows.rows, strict=True)]
+        assert lines.rows is not None
+        assert lines.rows.sequences()
+        rows += [(address, 0, row) for address, row in zip(lines.rows.addresses, lines.rows.rows, strict=True)]
     return rows
 
 

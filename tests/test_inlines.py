@@ -418,6 +418,86 @@ def test_line_zero_takes_the_nearest_line_before_it_in_the_same_function() -> No
     assert [outcome(image, "after", offset) for offset in (0, 0xF, 0x10)] == [None, None, (33, "after")]
 
 
+def line_zero_chains(calls: list[Entry], asked: list[int], *others: Entry) -> list[Chain]:
+    """The chains of addresses of 0x1000 to 0x1040: its only row with a line is the first, line 11 of fs/a.c."""
+    rows = set_address(0x1000) + advance_line(10) + COPY + advance_pc(0x10) + advance_line(-11) + COPY
+    code_ = rows + advance_pc(0x30) + END_SEQUENCE
+    root: list[Attribute] = [(w.COMP_DIR, w.STRING, b"/linux"), *code(START, END), (w.STMT_LIST, w.SEC_OFFSET, 0)]
+    functions = [*HELPERS, *(others or [function("outer", 0x1000, 0x1040, calls)])]
+    info, abbrev, _ = write_units([UnitSpec(Entry(w.COMPILE_UNIT, root, functions))])
+    line = line_program(LineSpec(code_, V5, ("/linux",), (("fs/a.c", 0), ("fs/a.c", 0), ("fs/h.h", 0))))
+    image = debug_image({"info": info, "abbrev": abbrev, "line": line}, [SymbolSpec("func", 0x1000, size=0x40)])
+    chains = [chain_at(image, address) for address in asked]
+    assert image.damage == []
+    return chains
+
+
+def test_line_zero_in_the_same_inlined_call_is_the_row_before_it() -> None:
+    call = inlined("middle", 0x1000, 0x1040, 60, [inlined("inner", 0x1000, 0x1020, 50)])
+    expected = [("inner", "fs/a.c", 11, True), ("middle", "fs/h.h", 50, True), ("outer", "fs/h.h", 60, False)]
+    assert line_zero_chains([call], [0x1000, 0x1010, 0x101F]) == [expected] * 3
+
+
+def test_line_zero_behind_an_inlined_call_is_where_that_was_called() -> None:
+    call = inlined("middle", 0x1000, 0x1030, 60, [inlined("inner", 0x1000, 0x1020, 50)])
+    assert line_zero_chains([call], [0x1020, 0x102F, 0x1030]) == [
+        [("middle", "fs/h.h", 50, True), ("outer", "fs/h.h", 60, False)],
+        [("middle", "fs/h.h", 50, True), ("outer", "fs/h.h", 60, False)],
+        [("outer", "fs/h.h", 60, False)],  # two calls ended: where the outer of them was
+    ]
+
+
+def test_line_zero_in_an_inlined_call_that_has_no_line_yet_is_where_it_is_called() -> None:
+    call = inlined("middle", 0x1010, 0x1030, 60, [inlined("inner", 0x1020, 0x1030, 50)])
+    assert line_zero_chains([call], [0x1010, 0x1020, 0x1030]) == [
+        [("outer", "fs/h.h", 60, False)],
+        [("outer", "fs/h.h", 60, False)],
+        [("outer", "fs/a.c", 11, False)],  # the call has been and gone without any line
+    ]
+    within = inlined("middle", 0x1000, 0x1030, 60, [inlined("inner", 0x1020, 0x1030, 50)])
+    assert line_zero_chains([within], [0x1020]) == [[("middle", "fs/h.h", 50, True), ("outer", "fs/h.h", 60, False)]]
+
+
+def test_line_zero_in_the_second_of_two_inlined_calls_is_where_that_one_is_called() -> None:
+    calls = [inlined("inner", 0x1000, 0x1010, 50), inlined("other", 0x1010, 0x1020, 70)]
+    assert line_zero_chains(calls, [0x1010, 0x1020]) == [
+        [("outer", "fs/h.h", 70, False)], [("outer", "fs/h.h", 50, False)]
+    ]  # fmt: skip
+    # The same function called in two places is not one call.
+    calls = [inlined("inner", 0x1000, 0x1010, 50), inlined("inner", 0x1010, 0x1020, 70)]
+    assert line_zero_chains(calls, [0x1010]) == [[("outer", "fs/h.h", 70, False)]]
+    # Nor is a call in one that is shared the shared one.
+    calls = [inlined("inner", 0x1000, 0x1010, 50), inlined("other", 0x1010, 0x1020, 70)]
+    assert line_zero_chains([inlined("middle", 0x1000, 0x1040, 60, calls)], [0x1010]) == [
+        [("middle", "fs/h.h", 70, True), ("outer", "fs/h.h", 60, False)]
+    ]
+
+
+def test_line_zero_where_a_call_has_no_place_of_its_own() -> None:
+    # Compilers write line 0 for calls as well.
+    begun = inlined("inner", 0x1010, 0x1020, 0)
+    assert line_zero_chains([begun], [0x1010]) == [[("outer", "fs/a.c", 11, False)]]
+    ended = inlined("inner", 0x1000, 0x1010, 0)
+    assert line_zero_chains([ended], [0x1010]) == [[]]
+    following = inlined("other", 0x1010, 0x1020, 0)
+    assert line_zero_chains([inlined("inner", 0x1000, 0x1010, 50), following], [0x1010]) == [
+        [("outer", "fs/h.h", 50, False)]
+    ]
+
+
+def test_line_zero_is_never_the_line_of_another_function() -> None:
+    first, second = function("first", 0x1000, 0x1010), function("second", 0x1010, 0x1020)
+    # Behind both is padding, which is in no function.
+    assert line_zero_chains([], [0x1000, 0x1010, 0x1020], first, second) == [
+        [("first", "fs/a.c", 11, False)], [], []
+    ]  # fmt: skip
+    called = function("second", 0x1010, 0x1020, [inlined("inner", 0x1010, 0x1018, 50)])
+    assert line_zero_chains([], [0x1010, 0x1018], first, called) == [[("second", "fs/h.h", 50, False)], []]
+    # A unit that names no function at all has rows only, and those go on.
+    elsewhere = function("elsewhere", 0x1800, 0x1900)
+    assert line_zero_chains([], [0x1000, 0x1010], elsewhere) == [[("", "fs/a.c", 11, False)]] * 2
+
+
 def test_the_first_function_of_a_unit_may_begin_before_the_unit() -> None:
     # arm64 modules: two nops at the symbol, and unit, sequence and entry begin 8 bytes later.
     root: list[Attribute] = [(w.COMP_DIR, w.STRING, b"/linux"), *code(0x1008, 0x1100), (w.STMT_LIST, w.SEC_OFFSET, 0)]

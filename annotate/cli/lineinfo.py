@@ -32,6 +32,9 @@ EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 130
 #: Rows of ``dump`` that are written at once.
 _ROWS_A_WRITE = 4096
 
+#: Damaged places of a file that are named; one broken pointer can cost every unit.
+_MOST_DAMAGE = 10
+
 _WHAT = regex.compile(
     r"(?:0x(?P<address>[0-9a-fA-F]{1,16})|"
     r"(?P<symbol>[^\s+]+)(?:\+0x(?P<offset>[0-9a-f]{1,16})(?:/0x(?P<size>[0-9a-f]{1,16}))?)?"
@@ -101,6 +104,7 @@ def _lookup(path: str, wanted: Iterable[str], pc: PcKind) -> int:
     facts = Facts()
     output = Output()
     status = EXIT_DONE
+    lacks_line = False
     for text in _expand(wanted):
         frame = _parse(text, pc)
         if frame is None:
@@ -108,9 +112,20 @@ def _lookup(path: str, wanted: Iterable[str], pc: PcKind) -> int:
             status = EXIT_FAILED
             continue
         resolution = resolver.resolve(frame, 1, facts)
+        lacks_line = lacks_line or resolution.missing is Missing.NO_LINE
         label = text if frame.symbol else _label(text, frame, opened)
         output.write(f"{label}{_answer(resolution)}\n".encode("utf-8", "surrogateescape"))
+    if lacks_line:
+        _complain_of(opened.image.damage)
     return status
+
+
+def _complain_of(damage: Sequence[AnnotateError]) -> None:
+    """Say what of a file could not be read, which may be why a line is missing."""
+    for error in damage[:_MOST_DAMAGE]:
+        complain(PROGRAM, str(error))
+    if len(damage) > _MOST_DAMAGE:
+        complain(PROGRAM, f"and {len(damage) - _MOST_DAMAGE} more")
 
 
 def _expand(wanted: Iterable[str]) -> Iterable[str]:
@@ -174,7 +189,9 @@ def _dump(path: str) -> int:
             output.write("".join(rows).encode("utf-8", "surrogateescape"))
             rows.clear()
     output.write("".join(rows).encode("utf-8", "surrogateescape"))
-    return EXIT_DONE
+    damage = opened.image.damage
+    _complain_of(damage)
+    return EXIT_FAILED if damage else EXIT_DONE
 
 
 if __name__ == "__main__":

@@ -74,7 +74,7 @@ class DwarfLines:
                 address, unit = following
         except AnnotateError:
             return ()  # ``damage`` has it
-        lines = self._unit_lines(unit.header.offset)
+        lines = self.unit_lines(unit.header.offset)
         if lines is None:
             return ()
         try:
@@ -90,7 +90,7 @@ class DwarfLines:
         """
         sequences: list[tuple[int, int, Callable[[], Iterator[tuple[int, str, int]]], int]] = []
         for header in self._index.headers():
-            lines = self._unit_lines(header.offset)
+            lines = self.unit_lines(header.offset)
             if lines is not None:
                 try:
                     sequences += [(*sequence, header.offset) for sequence in lines.sequences()]
@@ -120,7 +120,29 @@ class DwarfLines:
         if last is not None:
             yield covered_to, "", 0
 
-    def _unit_lines(self, offset: int) -> UnitLines | None:
+    def unit_offset(self, start: int, end: int) -> int | None:
+        """Which unit answers for an address: where its header is; None when no unit does. ``end`` as for ``chain``."""
+        return self._index.offset_of(start, min(end, start + MAX_NOPS))
+
+    def unit_offsets_between(self, start: int, end: int) -> set[int]:
+        """The units that have code from ``start`` up to ``end``."""
+        return self._index.offsets_between(start, end)
+
+    def orphan_bounds_between(self, start: int, end: int) -> list[int]:
+        """Where the answers of line programs that no unit names may change, behind ``start`` and before ``end``."""
+        return self._orphans.bounds_between(start, end)
+
+    def note(self, offset: int, error: AnnotateError) -> None:
+        """Add what was found broken in the unit at ``offset`` to ``damage``."""
+        self._index.damage.setdefault(offset, error)
+
+    def forget(self) -> None:
+        """Let go of the units read so far; what is asked again is read again."""
+        self._units.clear()
+        self._index.forget()
+
+    def unit_lines(self, offset: int) -> UnitLines | None:
+        """What the unit at ``offset`` holds; None where it is broken, which ``damage`` has then."""
         if offset not in self._units:
             try:
                 self._units[offset] = UnitLines(self._index, self._index.unit_at(offset))
@@ -196,6 +218,17 @@ class OrphanLines:
                 return (Location(path, _line(row), "", inlined=False),)
         return ()
 
+    def bounds_between(self, start: int, end: int) -> list[int]:
+        """See ``DwarfLines.orphan_bounds_between``."""
+        return [
+            bound
+            for rows, _ in self._read()
+            for sequence in rows.sequences()
+            if sequence.start < end and sequence.end > start
+            for bound in (*rows.addresses[sequence.first : sequence.last], sequence.end)
+            if start < bound < end
+        ]
+
     def sequences(self) -> list[_SequenceRows]:
         """As ``UnitLines.sequences``."""
         return [found for rows, files in self._read() for found in _sequences(rows, files)]
@@ -252,23 +285,23 @@ class UnitLines:
     """Rows, functions and file names of one unit, each decoded when first asked for."""
 
     def __init__(self, index: UnitIndex, unit: Unit) -> None:
-        self._index = index
-        self._unit = unit
+        self.units = index
+        self.unit = unit
         sections = unit.sections
         stmt_list = unit.number(AT_STMT_LIST)
-        self._rows: LineRows | None = None
+        self.rows: LineRows | None = None
         self._files: _NamedFiles | None = None
         try:
             if stmt_list is not None and sections.line is not None:
                 size, order = unit.encoding.address_size, sections.byte_order
                 program = read_line_program(sections.line, stmt_list, size, sections.source, order)
-                self._rows = lineprogram.LineRows(program)
+                self.rows = lineprogram.LineRows(program)
                 comp_dir, name = (
                     _text(unit.string(*unit.root[attribute])) if attribute in unit.root else ""
                     for attribute in (AT_COMP_DIR, AT_NAME)
                 )
                 self._files = _NamedFiles(program, unit.string, comp_dir, name)
-            self._functions = FunctionIndex(unit)
+            self.functions = FunctionIndex(unit)
         except DECODING_ERRORS as error:
             raise unit.damaged(error) from error
 
@@ -277,17 +310,20 @@ class UnitLines:
         try:
             return self._chain(address, start, end)
         except DECODING_ERRORS as error:
-            raise self._unit.damaged(error) from error
+            raise self.unit.damaged(error) from error
 
     def _chain(self, address: int, start: int, end: int) -> tuple[Location, ...]:
-        rows = self._rows
+        rows = self.rows
         if rows is None:
             return ()
         address = self._behind_nops(address, start, end)
-        calls = call_chain(self._index, self._unit, self._functions, address)
+        calls = call_chain(self.units, self.unit, self.functions, address)
         found = rows.find(address)
         if found is not None and rows.addresses[found[0]] >= start:
             index = _with_line(rows, *found, start)
+            if index is not None and index != found[0]:
+                near = call_chain(self.units, self.unit, self.functions, rows.addresses[index])
+                return self._near(calls, near, rows.rows[index])
         elif len(calls) > 1:
             # No row of its own, but the code of an inlined call: the call is where it is.
             return self._locations(calls[1:], calls[0].file, calls[0].line)
@@ -296,9 +332,29 @@ class UnitLines:
         if index is None or _line(rows.rows[index]) == 0:
             return ()
         if found is None or index != found[0]:
-            calls = call_chain(self._index, self._unit, self._functions, rows.addresses[index])
+            calls = call_chain(self.units, self.unit, self.functions, rows.addresses[index])
         row = rows.rows[index]
         return self._locations(calls, row >> lineprogram.FILE_SHIFT, row & lineprogram.LINE_MASK)
+
+    def _near(self, own: list[Call], near: list[Call], row: int) -> tuple[Location, ...]:
+        """The chain of an address whose row has line 0, where ``row`` is the nearest before it that has a line.
+
+        ``own`` are the calls at the address and ``near`` those at that row. Only the levels that both are in can be
+        told: within an inlined call that has begun or ended since, the row's line is another call's. Its call site is
+        where the innermost of these levels is; the row is, when neither has further levels.
+        """
+        shared = 0
+        while shared < min(len(own), len(near)) and own[-1 - shared] == near[-1 - shared]:
+            shared += 1
+        kept = max(shared, min(len(own), 1))  # the address is in its function, whichever the row is in
+        file, line = row >> lineprogram.FILE_SHIFT, row & lineprogram.LINE_MASK
+        if len(own) > kept and own[-1 - kept].line:
+            _, file, line = own[-1 - kept]
+        elif shared < kept:
+            return ()  # the row is another function's
+        elif len(near) > kept:
+            _, file, line = near[-1 - kept]
+        return self._locations(own[len(own) - kept :], file, line) if line else ()
 
     def _behind_nops(self, address: int, start: int, end: int) -> int:
         """The address, or the start of the function where the address is among the nops in front of it.
@@ -307,10 +363,19 @@ class UnitLines:
         on them is one that the function before left over: gas puts a pending .loc on the next instruction. Compilers
         write such nops; assembly has symbols without an entry that reach over others with one.
         """
-        if self._unit.number(AT_LANGUAGE) in ASSEMBLERS:
+        if self.is_assembly:
             return address
-        behind = self._functions.first_behind(address, min(end, start + MAX_NOPS))
+        behind = self.functions.first_behind(address, min(end, start + MAX_NOPS))
         return address if behind is None else behind
+
+    @property
+    def is_assembly(self) -> bool:
+        """Whether the unit was written in assembly, where symbols are not what functions are."""
+        return self.unit.number(AT_LANGUAGE) in ASSEMBLERS
+
+    def damaged(self, error: Exception) -> AnnotateError:
+        """The error for bytes of this unit that cannot be what they should be."""
+        return self.unit.damaged(error)
 
     def _locations(self, calls: list[Call], file: int, line: int) -> tuple[Location, ...]:
         """The chain of ``calls``, the innermost of which is at ``file`` and ``line``."""
@@ -329,7 +394,7 @@ class UnitLines:
 
     def sequences(self) -> list[_SequenceRows]:
         """Start, end and rows (address, file, line) of each sequence."""
-        return [] if self._rows is None or self._files is None else _sequences(self._rows, self._files)
+        return [] if self.rows is None or self._files is None else _sequences(self.rows, self._files)
 
 
 def _with_line(rows: LineRows, index: int, first: int, start: int) -> int | None:

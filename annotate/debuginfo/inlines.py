@@ -153,19 +153,20 @@ def _functions(unit: Unit) -> list[tuple[int, Abbreviation]]:
         if abbreviation.tag == TAG_SUBPROGRAM and abbreviation.has(AT_LOW_PC, AT_RANGES):
             functions.append((start, abbreviation))
         if not abbreviation.has_children or (not is_flat and abbreviation.tag in _SCOPES):
-            position = _skip_attributes(unit, abbreviation, position)
+            position = skip_attributes(unit, abbreviation, position)
             if abbreviation.has_children:
                 depth += 1
                 if depth > MAX_DEPTH:
                     raise ValueError(f"entries nested deeper than {MAX_DEPTH}")
         else:
-            position = _skip_entry(unit, abbreviation, position)
+            position = skip_entry(unit, abbreviation, position)
     if position > end:
         raise ValueError(f"an entry or DW_AT_sibling that leads behind the unit, to {position:#x}")
     return functions
 
 
-def _skip_attributes(unit: Unit, abbreviation: Abbreviation, position: int) -> int:
+def skip_attributes(unit: Unit, abbreviation: Abbreviation, position: int) -> int:
+    """The position behind an entry's attributes (``position`` is behind its code)."""
     if abbreviation.size is not None:
         return position + abbreviation.size
     position += abbreviation.tail_offset
@@ -189,13 +190,13 @@ def _sibling(unit: Unit, abbreviation: Abbreviation, position: int) -> int:
     return 0
 
 
-def _skip_entry(unit: Unit, abbreviation: Abbreviation, position: int) -> int:
+def skip_entry(unit: Unit, abbreviation: Abbreviation, position: int) -> int:
     """The position behind an entry (``position`` is behind its code) and everything below it."""
     if abbreviation.has_children:
         sibling = _sibling(unit, abbreviation, position)
         if sibling > position:
             return sibling
-    position = _skip_attributes(unit, abbreviation, position)
+    position = skip_attributes(unit, abbreviation, position)
     if not abbreviation.has_children:
         return position
     data, end = unit.data, len(unit.data)
@@ -213,7 +214,7 @@ def _skip_entry(unit: Unit, abbreviation: Abbreviation, position: int) -> int:
                 return position
             continue
         abbreviation = by_code[code]
-        position = _skip_attributes(unit, abbreviation, position)
+        position = skip_attributes(unit, abbreviation, position)
         if abbreviation.has_children:
             depth += 1
     raise IndexError("entries without an end")
@@ -285,9 +286,9 @@ def call_chain(units: UnitIndex, unit: Unit, functions: FunctionIndex, address: 
                 if not is_within:
                     without_ranges.append((depth, attributes))
                     continue
-                chain += [_call(units, unit, outer) for _, outer in without_ranges]
+                chain += [read_call(units, unit, outer) for _, outer in without_ranges]
                 without_ranges.clear()
-                chain.append(_call(units, unit, attributes))
+                chain.append(read_call(units, unit, attributes))
                 if not abbreviation.has_children:
                     break
                 floor = depth
@@ -299,19 +300,19 @@ def call_chain(units: UnitIndex, unit: Unit, functions: FunctionIndex, address: 
                         raise ValueError(f"DW_AT_sibling that points back to {sibling[0]:#x}")
                     position = sibling[0]
                 else:
-                    position = _skip_entry(unit, abbreviation, behind_code)
+                    position = skip_entry(unit, abbreviation, behind_code)
         elif tag == TAG_LEXICAL_BLOCK and abbreviation.has_children:
-            position = _skip_attributes(unit, abbreviation, position)
+            position = skip_attributes(unit, abbreviation, position)
             depth += 1
             if depth > MAX_DEPTH:
                 raise ValueError(f"entries nested deeper than {MAX_DEPTH}")
         else:
-            position = _skip_entry(unit, abbreviation, behind_code)
+            position = skip_entry(unit, abbreviation, behind_code)
     chain.reverse()
     return chain
 
 
-def _call(units: UnitIndex, unit: Unit, attributes: Attributes) -> Call:
+def read_call(units: UnitIndex, unit: Unit, attributes: Attributes) -> Call:
     """The call that an entry of DW_TAG_inlined_subroutine stands for."""
     file = attributes.get(AT_CALL_FILE, (0, 0))[0]
     line = attributes.get(AT_CALL_LINE, (0, 0))[0]

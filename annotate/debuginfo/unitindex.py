@@ -38,21 +38,52 @@ class UnitIndex:
 
     def unit_of(self, address: int) -> Unit | None:
         """The unit whose ranges contain the address. Raises DamagedFileError when it cannot be read."""
+        offset = self._offset_at(address)
+        return None if offset is None else self.unit_at(offset)
+
+    def _offset_at(self, address: int) -> int | None:
         offset = _find(self._starts, self._ends, self._offsets, address)
         if offset is None:
             if self._fallback is None:
                 self._fallback = _sorted_columns(self._ranges_without_aranges())
             offset = _find(*self._fallback, address)
-        return None if offset is None else self.unit_at(offset)
+        return offset
+
+    def offset_of(self, address: int, end: int) -> int | None:
+        """Where the header is of the unit that has the address, or else the first address behind it before ``end``."""
+        offset = self._offset_at(address)
+        if offset is None and (following := self._next(address, end)) is not None:
+            offset = following[1]
+        return offset
+
+    def offsets_between(self, start: int, end: int) -> set[int]:
+        """Where the headers are of the units that have code from ``start`` up to ``end``."""
+        self._offset_at(start)
+        found = set()
+        for starts, ends, offsets in ((self._starts, self._ends, self._offsets), self._fallback or ([], [], [])):
+            position = max(bisect_right(starts, start) - 1, 0)
+            while position < len(starts) and starts[position] < end:
+                if ends[position] > start:
+                    found.add(offsets[position])
+                position += 1
+        return found
+
+    def forget(self) -> None:
+        """Let go of the units read so far."""
+        self._units.clear()
 
     def next_unit(self, start: int, end: int) -> tuple[int, Unit] | None:
         """The first address behind ``start`` and before ``end`` that any unit has, and that unit."""
+        following = self._next(start, end)
+        return None if following is None else (following[0], self.unit_at(following[1]))
+
+    def _next(self, start: int, end: int) -> tuple[int, int] | None:
         best = None
         for starts, offsets in ((self._starts, self._offsets), self._fallback[::2] if self._fallback else ([], [])):
             position = bisect_right(starts, start)
             if position < len(starts) and starts[position] < end and (best is None or starts[position] < best[0]):
                 best = starts[position], offsets[position]
-        return None if best is None else (best[0], self.unit_at(best[1]))
+        return best
 
     def unit_at(self, offset: int) -> Unit:
         """The unit whose header is at ``offset`` of .debug_info."""

@@ -11,8 +11,8 @@ against the functions of the symbol table, read by pyelftools. A compressed copy
 GNU addr2line, a reader of its own for each machine, is asked as well for some of the linked files, and eu-addr2line,
 which takes offsets in sections, for the modules of those machines that it can read.
 
-A difference is put down to a cause only when the oracle's own answers prove it (``judge_linked``, and ``LINE_ZERO``
-here); all else is UNEXPLAINED.
+A difference is put down to a cause only when the oracle's own answers prove it (``judge_linked``, and
+``judge_line_zero`` here); all else is UNEXPLAINED.
 """
 
 from __future__ import annotations
@@ -51,7 +51,10 @@ if TYPE_CHECKING:
     from annotate.debuginfo.image import DebugImage
     from annotate.model import Symbol
 
-LINE_ZERO = "the oracle gives line 0; ours is its answer for the nearest row before it in the function that has a line"
+LINE_ZERO = "the oracle gives line 0; ours is the nearest line before it, in the same inlined calls"
+LINE_ZERO_BEGUN = "the oracle gives line 0 in an inlined call that began behind the nearest line; ours is the call"
+LINE_ZERO_ENDED = "the oracle gives line 0; ours is the inlined call that ended behind the nearest line"
+LINE_ZERO_ELSEWHERE = "the oracle gives line 0 and no place in the function that it names (padding); ours is no line"
 ONLY_LINE_ZERO = "the oracle gives line 0 for all of the function up to there; ours is no line"
 NO_CALL_SITE = "the debug information has no call sites (strict DWARF 2): line 0 with both, the oracle names no file"
 PADDING = "behind the code of the symbol (padding): neither a function nor, with us, a line"
@@ -281,22 +284,45 @@ def judge_without_symbol(answer: Answer) -> str:
 def judge_line_zero(llvm: LlvmSymbolizer, address: int, start: int, ours: Chain) -> str:
     """The cause where the oracle says line 0, which stands for code without a line of its own.
 
-    Ours must be what the oracle says where the last row with a line began, or anywhere in the stretch of that row.
+    The oracle has the levels and call sites of the address all the same, and those of the last byte before it that has
+    a line. What both are in must be ours, at the line of that byte or where the next inner level is called.
     """
     before = address
     while before > start and not (answer := llvm.ask((before - 1,))[0]).has_line:
         if not answer.row[0]:
             break
         before -= 1
-    stretch = before - 1
-    if before == start or not llvm.ask((stretch,))[0].has_line:
+    near = llvm.ask((before - 1,))[0]
+    if before == start or not near.has_line:
         return UNEXPLAINED if ours else ONLY_LINE_ZERO
-    row = llvm.ask((stretch,))[0].row
-    while stretch >= start and (answer := llvm.ask((stretch,))[0]).row == row:
-        if same(ours, answer.places):
-            return LINE_ZERO
-        stretch -= 1
-    return UNEXPLAINED
+    cause, expected = expect_line_zero(llvm.ask((address,))[0].places, near.places)
+    return cause if ours == expected else UNEXPLAINED
+
+
+def expect_line_zero(own: Chain, near: Chain) -> tuple[str, Chain]:
+    """The cause and the chain to expect of an address where the oracle says ``own``, with line 0 for the innermost.
+
+    ``near`` is what it says of the last byte before that has a line.
+    """
+    shared = 0
+    for mine, other in zip(_call_sites(own), _call_sites(near), strict=False):
+        if mine != other:
+            break
+        shared += 1
+    kept = max(shared, 1)
+    if len(own) > kept and own[-kept].line:
+        cause, place = LINE_ZERO_BEGUN, own[-kept]
+    elif not shared or not near[-kept].line:
+        return LINE_ZERO_ELSEWHERE, ()
+    else:
+        cause, place = LINE_ZERO_ENDED if len(near) > kept else LINE_ZERO, near[-kept]
+    return cause, (place._replace(function=own[-kept].function), *own[len(own) - kept + 1 :])
+
+
+def _call_sites(chain: Chain) -> list[tuple[str, str, int]]:
+    """Each function of a chain, outermost first, and where it is called in the one before."""
+    places = [("", 0), *((level.file, level.line) for level in reversed(chain[1:]))]
+    return [(level.function, *place) for level, place in zip(reversed(chain), places, strict=True)]
 
 
 def compare_copy(places: Iterable[Place], image: DebugImage, copy: Path, tally: Tally) -> int:
