@@ -39,3 +39,30 @@ def read_sleb(data: bytes, position: int) -> tuple[int, int]:
     if data[position - 1] & 0x40:
         value -= 1 << (7 * (position - start))
     return value, position
+
+
+def write_uleb(value: int) -> bytes:
+    """The bytes of an unsigned value, as few as it needs."""
+    if value < 0x80:
+        return _BYTES[value]
+    result = bytearray()
+    while value >= 0x80:
+        result.append(value & 0x7F | 0x80)
+        value >>= 7
+    result.append(value)
+    return bytes(result)
+
+
+def write_sleb(value: int) -> bytes:
+    """The bytes of a signed value, as few as it needs."""
+    if -0x40 <= value < 0x40:
+        return _BYTES[value & 0x7F]
+    result = bytearray()
+    while not -0x40 <= value < 0x40:
+        result.append(value & 0x7F | 0x80)
+        value >>= 7
+    result.append(value & 0x7F)
+    return bytes(result)
+
+
+_BYTES = [bytes((value,)) for value in range(0x80)]

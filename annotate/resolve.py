@@ -35,6 +35,10 @@ class KernelImage(Protocol):
     def is_module(self) -> bool:
         """Whether it is a module (relocatable, sizes may differ at the end of a section)."""
 
+    @property
+    def is_partial(self) -> bool:
+        """Whether it knows some functions only: what it does not find may exist all the same."""
+
     def prepare(self, names: Iterable[bytes]) -> None:
         """Say which symbols will be asked for, so that they can be looked up together."""
 
@@ -98,7 +102,7 @@ class Resolver:
             return _resolve_raw(frame, image, slide)
         symbols = _fitting_symbols(frame, image)
         if isinstance(symbols, Missing):
-            detail = f"tried: {image.source}" if symbols is Missing.SIZE_DIFFERS else ""
+            detail = f"tried: {image.source}" if symbols in (Missing.SIZE_DIFFERS, Missing.NO_TABLE) else ""
             return Resolution(frame, (), symbols, detail=detail)
         if slide is None and frame.address is not None and len(symbols) == 1 and not image.is_module:
             self._learn(facts.boot, frame.address - symbols[0].address - frame.offset)
@@ -167,7 +171,7 @@ def _fitting_symbols(frame: Frame, image: KernelImage) -> list[Symbol] | Missing
         # Kernels of the 64-bit PowerPC ELF ABI v1 print the name of a function's code, which has a dot in front.
         named = [symbol._replace(name=frame.symbol) for symbol in image.find(frame.symbol[1:])]
     if not named:
-        return Missing.NO_SYMBOL
+        return Missing.NO_TABLE if image.is_partial else Missing.NO_SYMBOL
     code = [symbol for symbol in named if symbol.is_code]
     if not code:
         return Missing.DATA
@@ -222,7 +226,7 @@ def _resolve_raw(frame: Frame, image: KernelImage, slide: int | None) -> Resolut
         address = LinkAddr(address - 1)
     symbol = image.symbol_at(address)
     if symbol is None:
-        return Resolution(frame, (), Missing.NO_SYMBOL)
+        return Resolution(frame, (), Missing.NO_TABLE if image.is_partial else Missing.NO_SYMBOL)
     chain = _named(image.chain(address, symbol), symbol)
     return Resolution(frame, chain, None if chain else Missing.NO_LINE)
 

@@ -15,6 +15,7 @@ import struct
 import sys
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
+from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from annotate.model import LinkAddr, Symbol
@@ -162,9 +163,11 @@ class SymbolTable:
         return section != _SHN_UNDEF and (not self._is_relocatable or section < _SHN_LORESERVE)
 
     def _symbol(self, index: int, name: bytes) -> Symbol:
+        return self._sized(index, name, self._following(self._values[index]) - self._values[index])
+
+    def _sized(self, index: int, name: bytes, size: int) -> Symbol:
         columns = self._columns
         address = self._values[index]
-        size = self._following(address) - address
         sizes: tuple[int, ...] = (size,)
         region_end = next((end for end in self._region_ends if end > address), None)
         if region_end is not None and address + size == region_end:
@@ -236,6 +239,20 @@ class SymbolTable:
             if last:
                 return self._best_at(entries[last - 1][0], address)
         return None
+
+    def by_address(self) -> Iterator[list[Symbol]]:
+        """Every symbol that kallsyms knows, those at one address together, the one that ``containing`` names first."""
+        strings, names = self._columns.strings, self._columns.names
+        entries = [entry for page in self._page_numbers() for entry in self._entries_of(page)]
+        for _, same in groupby(entries, key=_first):
+            size = -1
+            symbols = []
+            for value, index in same:
+                if size < 0:
+                    size = self._following(value) - value
+                symbols.append(self._sized(index, strings[names[index] : strings.find(b"\0", names[index])], size))
+            symbols.sort(key=lambda symbol: (symbol.is_code, symbol.st_size > 0), reverse=True)
+            yield symbols
 
     def _best_at(self, start: int, address: int) -> Symbol | None:
         if self._following(start) <= address:

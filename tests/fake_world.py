@@ -56,6 +56,8 @@ def places(*texts: str) -> Chain:
 class FakeImage:
     """A kernel or a module made of symbols with rows. Implements ``annotate.resolve.KernelImage``."""
 
+    is_partial = False
+
     def __init__(self, *, is_module: bool = False, calls: Mapping[int, int] | None = None) -> None:
         self._is_module = is_module
         self.source = "the dict"

@@ -537,7 +537,7 @@ def test_verbose_says_which_files_were_tried_and_changes_no_output(files: Files)
     assert any(
         re.search(rf"tried {files.kernel} \(given with -k\): opened, [\d.]+ ms$", line) for line in verbose.complaints
     )
-    assert f"{PROGRAM}using {files.kernel} (given with -k)" in verbose.complaints
+    assert f"{PROGRAM}using {files.kernel} (given with -k): dwarf" in verbose.complaints
 
 
 def test_a_kernel_of_another_release_that_was_given_is_used_with_a_warning(files: Files) -> None:
@@ -577,7 +577,7 @@ def test_json_lines_name_the_log_and_end_with_a_summary(files: Files, tmp_path: 
         "frames": 2,
         "annotated": 1,
         "missing": {"no-symbol": 1},
-        "kernels": [{"file": str(files.kernel), "release": RELEASE, "build_id": BUILD_ID}],
+        "kernels": [{"file": str(files.kernel), "release": RELEASE, "build_id": BUILD_ID, "lines": "dwarf"}],
     }
 
 

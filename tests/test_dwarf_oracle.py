@@ -408,8 +408,8 @@ def _without_suffix(chain: Chain) -> Chain:
 def _all_rows(image: DebugImage) -> list[tuple[int, int, int]]:
     """Every row of the line programs, those that repeat file and line too."""
     rows = []
-    for header in image._lines._index.headers():
-        lines = image._lines.unit_lines(header.offset)
+    for header in image.lines._index.headers():
+        lines = image.lines.unit_lines(header.offset)
         assert lines is not None
         assert lines.rows is not None
         assert lines.rows.sequences()

@@ -76,7 +76,8 @@ def test_a_kernel_of_the_logs_release_is_taken_from_beside_the_log(files: Path) 
     assert world.ask(release=RELEASE) == str(files / "right/vmlinux")
     assert world.ask("crasher", release=RELEASE) == str(files / "right/crasher.ko")
     assert world.warnings == []
-    assert list(world.images.used) == [str(files / "right/vmlinux"), str(files / "right/crasher.ko")]
+    used = [opened.path for opened in world.images.used]
+    assert used == [str(files / "right/vmlinux"), str(files / "right/crasher.ko")]
 
 
 @pytest.mark.parametrize(("module", "missing"), [("", Missing.NO_KERNEL), ("crasher", Missing.NO_MODULE)])
@@ -87,7 +88,7 @@ def test_a_file_of_another_release_beside_the_log_is_refused(files: Path, module
     assert str(files / "other") in absence.detail
     assert "6.9.9" in absence.detail
     assert RELEASE in absence.detail
-    assert world.images.used == {}
+    assert world.images.used == []
 
 
 def test_a_fitting_file_behind_one_that_does_not_fit_is_found(files: Path) -> None:
@@ -129,7 +130,7 @@ def test_another_build_id_is_refused_explicit_or_not(files: Path, *, explicit: b
     assert absence.missing is Missing.BUILD_ID_DIFFERS
     assert BUILD_ID in absence.detail
     assert _OTHER_ID in absence.detail
-    assert world.images.used == {}
+    assert world.images.used == []
 
 
 def test_the_build_id_in_a_module_bracket_decides_for_modules(files: Path) -> None:
@@ -221,7 +222,7 @@ def test_a_file_is_opened_once_and_every_try_is_noted(files: Path) -> None:
     assert str(files / "right/vmlinux") in tries[0]
     assert "given with -k" in tries[0]
     assert [note for note in world.notes if note.startswith("using ")] == [
-        f"using {files / 'right/vmlinux'} (given with -k)"
+        f"using {files / 'right/vmlinux'} (given with -k): dwarf"
     ]
 
 

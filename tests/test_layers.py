@@ -23,8 +23,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("annotate.__main__",),
 )
 
-#: Rooms of one floor that may use each other all the same: debug info yields symbols.
-ALLOWED_NEIGHBOURS = {("annotate.debuginfo", "annotate.symbols")}
+#: Rooms of one floor that may use each other all the same: debug info yields symbols, and makes tables.
+ALLOWED_NEIGHBOURS = {("annotate.debuginfo", "annotate.symbols"), ("annotate.debuginfo", "annotate.tables")}
 
 #: Rooms that open, look around, wait or print. All others are bytes in, values out.
 WORLDLY = ("annotate.kernel", "annotate.cli", "annotate.__main__")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from annotate import __version__
 from annotate.annotator import Annotator, LogFacts
 from annotate.cli.streams import Output, OutputClosedError, chunks, complain, lines_ahead
-from annotate.kernel.images import Images
+from annotate.kernel.images import Images, kind_of
 from annotate.kernel.locate import Locator, SearchPlaces
 from annotate.log.context import read_ahead
 from annotate.model import AnnotatedLine
@@ -167,9 +167,14 @@ class _Run:
         self._output.write(b"".join([self._renderer.render(log, piece) for piece in pieces]))
 
     def _report(self) -> None:
-        for opened in self._images.used.values():
+        for opened in self._images.used:
             self._summary.kernels.append(
-                {"file": opened.path, "release": opened.release, "build_id": opened.image.build_id}
+                {
+                    "file": opened.path,
+                    "release": opened.release,
+                    "build_id": opened.image.build_id,
+                    "lines": kind_of(opened.image),
+                }
             )
             for damage in opened.image.damage:
                 self._complain(f"{damage}; frames of that unit have no line")

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 import regex
 
 from annotate import __version__
+from annotate.cli import emit, tables
 from annotate.cli.streams import Output, OutputClosedError, complain
+from annotate.debuginfo.generate import answers
+from annotate.debuginfo.image import DebugImage
 from annotate.errors import AnnotateError
-from annotate.kernel.images import open_image
+from annotate.kernel.images import OpenTable, open_file
 from annotate.log.context import Facts
-from annotate.model import Frame, LinkAddr, Missing, PcKind, RunAddr
+from annotate.model import Frame, KernelId, LinkAddr, Missing, PcKind, RunAddr
 from annotate.render.plain import PlainRenderer
 from annotate.render.renderer import RenderOptions
 from annotate.resolve import Absence, Resolver
@@ -21,9 +24,8 @@ from annotate.resolve import Absence, Resolver
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from annotate.kernel.images import OpenFile
-    from annotate.model import KernelId, Resolution
-    from annotate.resolve import KernelImage
+    from annotate.kernel.images import Image, OpenFile
+    from annotate.model import Resolution
 
 PROGRAM = "lineinfo"
 
@@ -48,7 +50,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     lookup = commands.add_parser("lookup", help="answer for frames or addresses")
-    lookup.add_argument("-k", "--kernel", required=True, metavar="FILE", help="a vmlinux or a module, with debug info")
+    lookup.add_argument("-k", "--kernel", required=True, metavar="FILE", help="a table, a vmlinux or a module")
     lookup.add_argument(
         "--return",
         dest="is_return",
@@ -62,7 +64,9 @@ def make_parser() -> argparse.ArgumentParser:
         help="function+0x1/0x2, or with [module]; 0xaddress as linked; - reads one a line from standard input",
     )
     dump = commands.add_parser("dump", help="print every row as 'address file:line'")
-    dump.add_argument("file", metavar="FILE", help="a vmlinux or a module, with debug info")
+    dump.add_argument("file", metavar="FILE", help="a table, a vmlinux or a module")
+    tables.add_commands(commands)
+    emit.add_commands(commands)
     return parser
 
 
@@ -72,7 +76,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.command == "lookup":
             return _lookup(options.kernel, options.what, PcKind.RETURN if options.is_return else PcKind.EXACT)
-        return _dump(options.file)
+        if options.command == "dump":
+            return _dump(options.file)
+        return tables.run(options) if options.command in tables.COMMANDS else emit.run(options)
     except AnnotateError as error:
         complain(PROGRAM, str(error))
         return EXIT_FAILED
@@ -88,19 +94,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
 class _OneFile:
     """The image source of a look-up: whatever is asked for, it is in this file."""
 
-    def __init__(self, opened: OpenFile) -> None:
+    def __init__(self, opened: OpenFile[Image] | OpenTable) -> None:
         self._opened = opened
+        self.used: dict[str, Image] = {}
 
-    def image_for(self, module: bytes, build_id: bytes, kernel: KernelId) -> KernelImage | Absence:
-        """See ``annotate.resolve.ImageSource``."""
-        if module and not self._opened.image.is_module:
-            return Absence(Missing.NO_MODULE, "")
-        return self._opened.image
+    def image_for(self, module: bytes, build_id: bytes, kernel: KernelId) -> Image | Absence:
+        """See ``annotate.resolve.ImageSource``. Addresses alone are those of the only image, or of the kernel."""
+        name = module.decode("utf-8", "surrogateescape")
+        image = self.used.get(name)
+        if image is None:
+            if isinstance(self._opened, OpenTable):
+                found = [*self._opened.images(name), *(() if name else self._opened.only_image())]
+                if not found:
+                    return Absence(Missing.NO_MODULE if name else Missing.NO_KERNEL, "")
+                image = found[0].image
+            else:
+                image = self._opened.image
+                if name and not image.is_module:
+                    return Absence(Missing.NO_MODULE, "")
+            self.used[name] = image
+        return image
 
 
 def _lookup(path: str, wanted: Iterable[str], pc: PcKind) -> int:
-    opened = open_image(path)
-    resolver = Resolver(_OneFile(opened), slide=0)
+    source = _OneFile(open_file(path))
+    resolver = Resolver(source, slide=0)
     facts = Facts()
     output = Output()
     status = EXIT_DONE
@@ -112,11 +130,12 @@ def _lookup(path: str, wanted: Iterable[str], pc: PcKind) -> int:
             status = EXIT_FAILED
             continue
         resolution = resolver.resolve(frame, 1, facts)
-        lacks_line = lacks_line or resolution.missing is Missing.NO_LINE
-        label = text if frame.symbol else _label(text, frame, opened)
+        lacks_line = lacks_line or resolution.missing in (Missing.NO_LINE, Missing.NO_SYMBOL)
+        label = text if frame.symbol else _label(text, frame, source)
         output.write(f"{label}{_answer(resolution)}\n".encode("utf-8", "surrogateescape"))
     if lacks_line:
-        _complain_of(opened.image.damage)
+        for image in source.used.values():
+            _complain_of(image.damage)
     return status
 
 
@@ -159,10 +178,11 @@ def _parse(text: str, pc: PcKind) -> Frame | None:
     )
 
 
-def _label(text: str, frame: Frame, opened: OpenFile) -> str:
+def _label(text: str, frame: Frame, source: _OneFile) -> str:
     """An address with its symbol behind it."""
     address = LinkAddr(frame.address or 0)
-    symbol = opened.image.symbol_at(address)
+    image = source.image_for(b"", b"", KernelId())
+    symbol = None if isinstance(image, Absence) else image.symbol_at(address)
     if symbol is None:
         return text
     name = symbol.name.decode("utf-8", "surrogateescape")
@@ -176,12 +196,23 @@ def _answer(resolution: Resolution) -> str:
 
 
 def _dump(path: str) -> int:
-    opened = open_image(path)
+    opened = open_file(path)
     output = Output()
+    if not isinstance(opened, OpenTable):
+        return _dump_image(opened.image, output)
+    status = EXIT_DONE
+    for found in opened.all_images():
+        if opened.file.count > 1:
+            output.write(b"[" + (found.image.name or b"vmlinux") + b"]\n")
+        status = max(status, _dump_image(found.image, output))
+    return status
+
+
+def _dump_image(image: Image, output: Output) -> int:
     rows: list[str] = []
-    for address, file, line in opened.image.rows():
-        place = opened.image.section_of(address)
-        if place is None and not file and (before := opened.image.section_of(LinkAddr(address - 1))) is not None:
+    for address, file, line in answers(image) if isinstance(image, DebugImage) else image.rows():
+        place = image.section_of(address)
+        if place is None and not file and (before := image.section_of(LinkAddr(address - 1))) is not None:
             place = before[0], before[1] + 1  # what is covered may end where the section does
         where = f"{address:016x}" if place is None else f"{place[0]}+{place[1]:#x}"
         rows.append(f"{where} {file or '??'}:{line}\n")
@@ -189,9 +220,8 @@ def _dump(path: str) -> int:
             output.write("".join(rows).encode("utf-8", "surrogateescape"))
             rows.clear()
     output.write("".join(rows).encode("utf-8", "surrogateescape"))
-    damage = opened.image.damage
-    _complain_of(damage)
-    return EXIT_FAILED if damage else EXIT_DONE
+    _complain_of(image.damage)
+    return EXIT_FAILED if image.damage else EXIT_DONE
 
 
 if __name__ == "__main__":

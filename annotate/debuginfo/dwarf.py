@@ -124,6 +124,10 @@ class DwarfLines:
         """Which unit answers for an address: where its header is; None when no unit does. ``end`` as for ``chain``."""
         return self._index.offset_of(start, min(end, start + MAX_NOPS))
 
+    def covered_to(self, address: int, offset: int) -> int:
+        """Where the range of the unit at ``offset`` ends that has the address; the address where none has."""
+        return self._index.covered_to(address, offset)
+
     def unit_offsets_between(self, start: int, end: int) -> set[int]:
         """The units that have code from ``start`` up to ``end``."""
         return self._index.offsets_between(start, end)

@@ -56,6 +56,14 @@ class UnitIndex:
             offset = following[1]
         return offset
 
+    def covered_to(self, address: int, offset: int) -> int:
+        """Where the range of the unit at ``offset`` ends that has the address; the address where none has."""
+        for starts, ends, offsets in ((self._starts, self._ends, self._offsets), self._fallback or ([], [], [])):
+            position = bisect_right(starts, address) - 1
+            if position >= 0 and address < ends[position] and offsets[position] == offset:
+                return ends[position]
+        return address
+
     def offsets_between(self, start: int, end: int) -> set[int]:
         """Where the headers are of the units that have code from ``start`` up to ``end``."""
         self._offset_at(start)

@@ -9,34 +9,95 @@ import mmap
 import os
 import time
 import zlib
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from annotate.debuginfo.compression import decompress_file, is_compressed
 from annotate.debuginfo.elf import SHT_SYMTAB, ElfFile
+from annotate.debuginfo.embedded import EmbeddedImage, table_sections
 from annotate.debuginfo.image import DebugImage
 from annotate.errors import AnnotateError, NoDebugInfoError, UnreadableFileError, UnrecognisedFileError
 from annotate.kernel.identify import release_of
 from annotate.model import KernelId, Missing
 from annotate.resolve import Absence
+from annotate.tables import lineinfo_v1
+from annotate.tables.lineinfo_v1 import TableFile, TableImage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from annotate.debuginfo.elf import Buffer
     from annotate.kernel.locate import Candidate, Locator
 
 
-class OpenFile(NamedTuple):
+Image = DebugImage | TableImage | EmbeddedImage
+
+_Image_co = TypeVar("_Image_co", bound=Image, covariant=True)
+
+
+class OpenFile(NamedTuple, Generic[_Image_co]):
     """An image and what its file says about itself."""
 
     path: str
-    image: DebugImage
+    image: _Image_co
     release: str
 
 
-def open_image(path: str) -> OpenFile:
+def kind_of(image: Image) -> str:
+    """Where an image's lines come from: ``table``, ``dwarf``, ``embedded v3``."""
+    if isinstance(image, EmbeddedImage):
+        return f"embedded {image.layout}"
+    return "table" if isinstance(image, TableImage) else "dwarf"
+
+
+class OpenTable:
+    """A file of tables: many images, each opened when it is asked for."""
+
+    def __init__(self, path: str, file: TableFile) -> None:
+        self.path = path
+        self.file = file
+        self._images: dict[int, OpenFile[TableImage]] = {}
+
+    def images(self, module: str) -> Iterator[OpenFile[TableImage]]:
+        """The images of a module (of the kernel when ``module`` is empty), one for each build. Raises AnnotateError."""
+        kind = lineinfo_v1.MODULE if module else lineinfo_v1.KERNEL
+        name = module.replace("-", "_").encode("utf-8", "surrogateescape")
+        yield from map(self.image, self.file.find(kind, name))
+
+    def all_images(self) -> Iterator[OpenFile[TableImage]]:
+        """All images, the kernel first. Raises AnnotateError."""
+        return (self.image(record) for record in self.file.records() if record.kind != lineinfo_v1.MAINTAINERS)
+
+    def only_image(self) -> Iterator[OpenFile[TableImage]]:
+        """The image, when there is no other."""
+        return iter(()) if self.file.count > 1 else self.all_images()
+
+    def image(self, record: lineinfo_v1.Record) -> OpenFile[TableImage]:
+        """The image of one record. Raises AnnotateError."""
+        opened = self._images.get(record.offset)
+        if opened is None:
+            image = TableImage(self.file, record)
+            opened = self._images[record.offset] = OpenFile(self.path, image, image.release)
+        return opened
+
+
+def open_file(path: str) -> OpenFile[Image] | OpenTable:
     """Map a file, and those that it points to, and read what it is. Raises AnnotateError."""
-    elf = open_elf(path)
+    data = _map(path)
+    if data[: len(lineinfo_v1.MAGIC)] == lineinfo_v1.MAGIC:
+        return OpenTable(path, TableFile(data, path))
+    elf = ElfFile(data, path)
+    try:
+        return _open_debug_image(path, elf)
+    except NoDebugInfoError as error:
+        return _open_embedded(path, elf, error)
+
+
+def open_image(path: str) -> OpenFile[DebugImage]:
+    """The same for a file that holds one image: a kernel or a module with debug info. Raises AnnotateError."""
+    return _open_debug_image(path, open_elf(path))
+
+
+def _open_debug_image(path: str, elf: ElfFile) -> OpenFile[DebugImage]:
     symbols = None
     if elf.debug_section("line") is None:
         split = debug_file_of(elf)
@@ -48,8 +109,21 @@ def open_image(path: str) -> OpenFile:
     return OpenFile(path, image, release_of(symbols or elf))
 
 
+def _open_embedded(path: str, elf: ElfFile, without: NoDebugInfoError) -> OpenFile[EmbeddedImage]:
+    """The tables that the kernel itself would use; ``without`` is what is said of a file that has none either."""
+    try:
+        return OpenFile(path, EmbeddedImage(elf), release_of(elf))
+    except NoDebugInfoError as error:
+        # Tables that cannot be trusted say why.
+        raise (error if table_sections(elf) else without) from None
+
+
 def open_elf(path: str) -> ElfFile:
     """Map an ELF file; a compressed one is read whole. Raises AnnotateError."""
+    return ElfFile(_map(path), path)
+
+
+def _map(path: str) -> Buffer:
     try:
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
@@ -59,7 +133,7 @@ def open_elf(path: str) -> ElfFile:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise UnreadableFileError(path, f"cannot be read: {reason}") from None
-    return ElfFile(data, path)
+    return data
 
 
 def debug_file_of(elf: ElfFile) -> ElfFile | None:
@@ -106,9 +180,9 @@ class Images:
         self._warn = warn
         self._note = note
         self._warned: set[str] = set()
-        self._opened: dict[str, OpenFile | AnnotateError] = {}
-        self._answers: dict[tuple[bytes, bytes, str, str], DebugImage | Absence] = {}
-        self.used: dict[str, OpenFile] = {}  #: path -> file, for those that were taken
+        self._opened: dict[str, OpenFile[Image] | OpenTable | AnnotateError] = {}
+        self._answers: dict[tuple[bytes, bytes, str, str], Image | Absence] = {}
+        self.used: list[OpenFile[Image]] = []  #: those that were taken
 
     def open_explicit(self) -> list[AnnotateError]:
         """Open every kernel file that the user named; return what is wrong with those that cannot be used."""
@@ -119,13 +193,13 @@ class Images:
                 opened = self._open(candidate)
                 if isinstance(opened, AnnotateError):
                     errors.append(opened)
-                elif opened.image.is_module:
+                elif isinstance(opened, OpenFile) and opened.image.is_module:
                     errors.append(
                         UnrecognisedFileError(candidate.path, "expected a kernel, found a module: give it with -m")
                     )
         return errors
 
-    def image_for(self, module: bytes, build_id: bytes, kernel: KernelId) -> DebugImage | Absence:
+    def image_for(self, module: bytes, build_id: bytes, kernel: KernelId) -> Image | Absence:
         """See ``annotate.resolve.ImageSource``."""
         key = (module, build_id, kernel.release, kernel.build_id)
         answer = self._answers.get(key)
@@ -133,52 +207,70 @@ class Images:
             answer = self._answers[key] = self._choose(module, build_id, kernel)
         return answer
 
-    def _choose(self, module: bytes, build_id: bytes, kernel: KernelId) -> DebugImage | Absence:
+    def _choose(self, module: bytes, build_id: bytes, kernel: KernelId) -> Image | Absence:
         name = module.decode("utf-8", "surrogateescape")
-        candidates: Iterable[Candidate] = self._locator.modules(name) if module else self._locator.kernels()
+        candidates = self._locator.modules(name) if module else self._locator.kernels()
         wanted_id = (build_id or (b"" if module else kernel.build_id.encode())).decode("ascii", "replace")
         missing = Missing.NO_MODULE if module else Missing.NO_KERNEL
         tried = []
-        for candidate in candidates:
-            opened = self._open(candidate)
+        given: tuple[Candidate, OpenFile[Image]] | None = None  # by the user, though it is of another release
+        for candidate, opened in self._openings(candidates, name):
             if isinstance(opened, AnnotateError):
                 if isinstance(opened, NoDebugInfoError):
                     missing = Missing.NO_TABLE
                 tried.append(str(opened))
             elif opened.image.is_module is not bool(module):
-                tried.append(f"{candidate.path}: is {'a module' if opened.image.is_module else 'no module'}")
+                if not module or not candidate.explicit:
+                    tried.append(f"{candidate.path}: is {'a module' if opened.image.is_module else 'no module'}")
             elif wanted_id and opened.image.build_id and not opened.image.build_id.startswith(wanted_id):
                 missing = Missing.BUILD_ID_DIFFERS
                 tried.append(f"{candidate.path}: build id {opened.image.build_id}, the log's is {wanted_id}")
             elif kernel.release and opened.release and kernel.release != opened.release:
-                if candidate.explicit:
-                    self._warn_once(
-                        f"{candidate.path}: is of kernel {opened.release}, the log of {kernel.release}; "
-                        "used because it was given"
-                    )
-                    return self._take(candidate, opened)
+                given = given or ((candidate, opened) if candidate.explicit else None)
                 tried.append(f"{candidate.path}: of kernel {opened.release}, the log is of {kernel.release}")
             else:
                 return self._take(candidate, opened)
+        if given is not None:
+            candidate, opened = given
+            self._warn_once(
+                f"{candidate.path}: is of kernel {opened.release}, the log of {kernel.release}; "
+                "used because it was given"
+            )
+            return self._take(candidate, opened)
         return Absence(missing, "tried: " + "; ".join(tried) if tried else self._locator.places_tried())
+
+    def _openings(
+        self, candidates: Iterable[Candidate], module: str
+    ) -> Iterator[tuple[Candidate, OpenFile[Image] | AnnotateError]]:
+        """What each candidate holds: one image, or those of a table that are of the module."""
+        for candidate in candidates:
+            opened = self._open(candidate)
+            if not isinstance(opened, OpenTable):
+                yield candidate, opened
+                continue
+            try:
+                for image in opened.images(module):
+                    yield candidate, image
+            except AnnotateError as error:
+                yield candidate, error
 
     def _warn_once(self, sentence: str) -> None:
         if sentence not in self._warned:
             self._warned.add(sentence)
             self._warn(sentence)
 
-    def _take(self, candidate: Candidate, opened: OpenFile) -> DebugImage:
-        if candidate.path not in self.used:
-            self.used[candidate.path] = opened
-            self._note(f"using {candidate.path} ({candidate.reason})")
+    def _take(self, candidate: Candidate, opened: OpenFile[Image]) -> Image:
+        if opened not in self.used:
+            self.used.append(opened)
+            self._note(f"using {candidate.path} ({candidate.reason}): {kind_of(opened.image)}")
         return opened.image
 
-    def _open(self, candidate: Candidate) -> OpenFile | AnnotateError:
+    def _open(self, candidate: Candidate) -> OpenFile[Image] | OpenTable | AnnotateError:
         opened = self._opened.get(candidate.path)
         if opened is None:
             start = time.perf_counter()
             try:
-                opened = open_image(candidate.path)
+                opened = open_file(candidate.path)
             except AnnotateError as error:
                 opened = error
             self._opened[candidate.path] = opened

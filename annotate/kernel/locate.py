@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from annotate.errors import UnreadableFileError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 #: Endings of module files, longest first; what is cut off leaves the module's name.
 MODULE_ENDINGS = tuple(kind + packing for kind in (".ko.debug", ".ko") for packing in ("", ".xz", ".zst", ".gz"))
+
+
+#: How files of tables are called.
+TABLE_ENDING = ".lineinfo"
 
 
 class Candidate(NamedTuple):
@@ -45,6 +49,11 @@ def is_kernel_name(path: str) -> bool:
     return name == "vmlinux" or name.startswith(("vmlinux-", "vmlinux."))
 
 
+def is_table_name(path: str) -> bool:
+    """Whether a file is called like one of tables."""
+    return path.endswith(TABLE_ENDING)
+
+
 class Locator:
     """Finds candidates. Folders are walked once, when first needed."""
 
@@ -68,34 +77,38 @@ class Locator:
         return errors
 
     def kernels(self) -> Iterator[Candidate]:
-        """Files that may be the kernel itself."""
-        for path in self._places.kernels:
-            if os.path.isdir(path):
-                for found in self._walk(path):
-                    if is_kernel_name(found):
-                        yield Candidate(found, f"in {path} (-k)", explicit=False)
-            elif not module_name(path):
-                yield Candidate(path, "given with -k", explicit=True)
-        for folder in self._places.beside:
-            for name in _names(folder):
-                if is_kernel_name(name):
-                    yield Candidate(os.path.join(folder, name), "beside the log", explicit=False)
+        """Files that may be the kernel itself, or tables that may hold it."""
+        yield from self._candidates("-k", self._places.kernels, is_kernel_name)
+        yield from self._beside(is_kernel_name)
 
     def modules(self, name: str) -> Iterator[Candidate]:
-        """Files that may be the module ``name`` (``_`` and ``-`` are the same)."""
+        """Files that may be the module ``name`` (``_`` and ``-`` are the same), or tables that may hold it."""
         wanted = name.replace("-", "_")
-        for option, paths in (("-m", self._places.modules), ("-k", self._places.kernels)):
+
+        def is_wanted(path: str) -> bool:
+            return module_name(path) == wanted
+
+        yield from self._candidates("-m", self._places.modules, is_wanted)
+        yield from self._candidates("-k", self._places.kernels, is_wanted)
+        yield from self._beside(is_wanted)
+
+    def _candidates(self, option: str, paths: Sequence[str], is_wanted: Callable[[str], bool]) -> Iterator[Candidate]:
+        """Tables come first: the user made them, and they answer at once."""
+        for is_table_turn in (True, False):
             for path in paths:
                 if os.path.isdir(path):
                     for found in self._walk(path):
-                        if module_name(found) == wanted:
+                        if is_table_name(found) if is_table_turn else is_wanted(found):
                             yield Candidate(found, f"in {path} ({option})", explicit=False)
-                elif module_name(path) == wanted:
+                elif is_table_name(path) is is_table_turn and (not module_name(path) or is_wanted(path)):
                     yield Candidate(path, f"given with {option}", explicit=True)
-        for folder in self._places.beside:
-            for entry in _names(folder):
-                if module_name(entry) == wanted:
-                    yield Candidate(os.path.join(folder, entry), "beside the log", explicit=False)
+
+    def _beside(self, is_wanted: Callable[[str], bool]) -> Iterator[Candidate]:
+        for is_wanted_now in (is_table_name, is_wanted):
+            for folder in self._places.beside:
+                for name in _names(folder):
+                    if is_wanted_now(name):
+                        yield Candidate(os.path.join(folder, name), "beside the log", explicit=False)
 
     def places_tried(self) -> str:
         """The places in words, for messages about nothing found."""
@@ -111,7 +124,7 @@ class Locator:
                 os.path.join(parent, name)
                 for parent, _, names in os.walk(folder, onerror=self._note_unreadable)
                 for name in names
-                if module_name(name) or is_kernel_name(name)
+                if module_name(name) or is_kernel_name(name) or is_table_name(name)
             )
         return found
 

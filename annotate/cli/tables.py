@@ -1,0 +1,179 @@
+"""``lineinfo build`` and ``lineinfo info``: tables of our own."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from annotate.cli.streams import Output, complain
+from annotate.errors import UnreadableFileError
+from annotate.kernel.build import Options, Source, build, sources_in
+from annotate.kernel.images import OpenTable, open_file
+from annotate.kernel.wanted import wanted_symbols
+from annotate.tables.lineinfo_v1 import MAINTAINERS, VERSION, TableImage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+PROGRAM = "lineinfo"
+COMMANDS = ("build", "info")
+
+EXIT_DONE, EXIT_FAILED = 0, 1
+
+
+def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the commands to the parser of ``lineinfo``."""
+    build_parser = commands.add_parser("build", help="make a table of a kernel and its modules")
+    build_parser.add_argument("sources", nargs="+", metavar="SOURCE", help="a vmlinux, modules, or trees with them")
+    build_parser.add_argument("-o", "--output", required=True, metavar="OUT.lineinfo", help="the table")
+    build_parser.add_argument(
+        "--jobs", type=_count, default=os.cpu_count() or 1, metavar="N", help="processes; default: one a processor"
+    )
+    build_parser.add_argument(
+        "--no-inlines",
+        dest="inlines",
+        action="store_false",
+        help="leave out which function was inlined from where: the innermost location is all that is answered",
+    )
+    build_parser.add_argument(
+        "--only-frames",
+        action="append",
+        metavar="LOG",
+        help="only the functions that LOG names: a table small enough for a bug report; may be given more than once",
+    )
+    build_parser.add_argument("--maintainers", metavar="FILE", help="take the kernel's MAINTAINERS file along")
+    info = commands.add_parser("info", help="say what a table holds")
+    info.add_argument("file", metavar="FILE", help="a table, a vmlinux or a module")
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 1024:
+        raise argparse.ArgumentTypeError(f"expected a number from 1 to 1024, found {text!r}")
+    return int(text)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run one of the commands; return its exit status. Raises AnnotateError and OSError."""
+    return _build(options) if options.command == "build" else _info(options.file)
+
+
+def _build(options: argparse.Namespace) -> int:
+    sources = [source for path in options.sources for source in _sources(path)]
+    logs = [_read(path) for path in options.only_frames or ()]
+    only = wanted_symbols(logs, sources) if logs else None
+    maintainers = _read(options.maintainers) if options.maintainers else None
+    build_options = Options(options.jobs, options.inlines, maintainers, only)
+    try:
+        with _progress() as advance:
+            report = build(sources, options.output, build_options, advance)
+    except OSError as error:
+        raise UnreadableFileError(options.output, f"cannot be written: {error.strerror or error}") from error
+    for problem in report.left_out:
+        complain(PROGRAM, f"{problem}; left out")
+    return EXIT_DONE
+
+
+def _sources(path: str) -> Iterator[Source]:
+    found = False
+    for source in sources_in(path):
+        found = True
+        yield source
+    if not found:
+        raise UnreadableFileError(path, "expected a vmlinux or modules below this folder, found none")
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise UnreadableFileError(path, f"cannot be read: {error.strerror}") from None
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on a terminal, nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda _done, _total: None
+        return
+    # Only here: importing rich takes 40 ms.
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import Progress  # noqa: PLC0415
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("reading")
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _info(path: str) -> int:
+    opened = open_file(path)
+    output = Output()
+    lines = list(_about_table(opened) if isinstance(opened, OpenTable) else [])
+    if not isinstance(opened, OpenTable):
+        image = opened.image
+        lines += [
+            f"{path}: {'module' if image.is_module else 'kernel'} with debug info (DWARF)",
+            f"release {opened.release or 'unknown'}, {image.arch or 'unknown architecture'}, "
+            f"build id {image.build_id or 'none'}",
+        ]
+    output.write("".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape"))
+    return EXIT_DONE
+
+
+_PARTS = (
+    "symbols, rows and inlined calls",
+    "names of inlined functions",
+    "paths",
+    "index of names",
+    "index of variables",
+)
+
+
+def _about_table(opened: OpenTable) -> Iterator[str]:
+    """What a table holds: the file, each image, and the bytes by part."""
+    file = opened.file
+    size = os.path.getsize(opened.path)
+    yield f"{opened.path}: lineinfo table, version {VERSION}, {size} bytes, images: {file.count}"
+    parts = dict.fromkeys(_PARTS, 0)
+    heads = entries = symbols = stretches = 0
+    for record in file.records():
+        heads += record.head_size
+        if record.kind == MAINTAINERS:
+            yield f"MAINTAINERS: {record.size} bytes"
+            continue
+        image = TableImage(file, record)
+        head = image.head
+        for part, bytes_ in zip(
+            _PARTS,
+            (head.blocks_size, head.names_size, head.paths_size, head.fingerprints_size, head.data_size),
+            strict=True,
+        ):
+            parts[part] += bytes_
+        entries += head.entries
+        symbols += head.symbols
+        stretches += head.stretches
+        yield _about_image(image, record.size)
+    total = max(stretches, 1)
+    yield f"{symbols} symbols at {entries} addresses, {stretches} stretches of code with a line"
+    yield "       bytes       a  part"
+    yield "             stretch"
+    rest = size - heads - sum(parts.values())
+    for part, bytes_ in (*parts.items(), ("heads of images", heads), ("header and directory", rest), ("all", size)):
+        yield f"{bytes_:12} {bytes_ / total:7.3f}  {part}"
+
+
+def _about_image(image: TableImage, size: int) -> str:
+    name = image.name.decode("utf-8", "surrogateescape") or "kernel"
+    kinds = [] if image.has_chains else ["no inlined calls"]
+    kinds += ["only some functions"] if image.is_partial else []
+    remark = f" ({', '.join(kinds)})" if kinds else ""
+    head = image.head
+    return (
+        f"{name}: release {image.release or 'unknown'}, {image.arch or 'unknown architecture'}, build id "
+        f"{image.build_id or 'none'}, {head.symbols} symbols, {head.stretches} stretches, {size} bytes, "
+        f"made from {image.made_from}{remark}"
+    )

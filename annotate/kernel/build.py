@@ -1,0 +1,292 @@
+"""Builds a file of tables from a vmlinux and modules, in several processes.
+
+The code of the kernel is shared out among the processes unit by unit, modules one each. What is written does not depend
+on how many processes there are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import multiprocessing
+import os
+import signal
+import tempfile
+import threading
+from concurrent.futures import ProcessPoolExecutor
+from typing import TYPE_CHECKING, NamedTuple
+
+from annotate.debuginfo.generate import Description, contents, outline
+from annotate.debuginfo.tokenizer import Tokenizer
+from annotate.errors import AnnotateError, NoDebugInfoError
+from annotate.kernel.images import open_image
+from annotate.kernel.locate import is_kernel_name, module_name
+from annotate.tables.writer import FileWriter, encode_image, encode_maintainers, learn_codes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from typing import IO
+
+    from annotate.debuginfo.generate import Outline
+    from annotate.debuginfo.image import DebugImage
+    from annotate.debuginfo.tokenizer import Stretch
+    from annotate.kernel.images import OpenFile
+    from annotate.model import LinkAddr
+    from annotate.tables.contents import ImageContents
+    from annotate.tables.tokens import Tokens
+    from annotate.tables.writer import Codes, EncodedImage
+
+
+class Source(NamedTuple):
+    """One file to build from."""
+
+    path: str
+    name: str  #: of the module; empty for the kernel
+    made_from: str  #: what the table says that it was made from
+
+
+class Options(NamedTuple):
+    """How to build. ``only``: addresses of the symbols that are wanted, by path; files not in it are left out."""
+
+    jobs: int = 1
+    has_inlines: bool = True
+    maintainers: bytes | None = None
+    only: Mapping[str, frozenset[LinkAddr]] | None = None
+
+
+class Report(NamedTuple):
+    """What a build has done: files without a table, each with the reason, and the size of the output."""
+
+    images: int
+    left_out: Sequence[AnnotateError]
+    size: int
+
+
+def sources_in(path: str) -> Iterator[Source]:
+    """The sources in a file or a tree. One kernel of each tree is enough for its tables; so are files of one name."""
+    if not os.path.isdir(path):
+        name = module_name(path)
+        yield Source(path, name, os.path.basename(path))
+        return
+    for parent, folders, names in os.walk(path):
+        folders.sort()
+        for name in sorted(names):
+            if module_name(name) or is_kernel_name(name):
+                full = os.path.join(parent, name)
+                yield Source(full, module_name(name), os.path.relpath(full, path))
+
+
+def build(sources: Sequence[Source], output: str, options: Options, advance: Callable[[int, int], None]) -> Report:
+    """Write the tables of ``sources`` to ``output``, which is replaced when all is done, or not at all.
+
+    ``advance`` is told how much is done of how much, in bytes of sources. A source that cannot be used is left out.
+    Raises the error of the first when there is none that can be used, and OSError when the file cannot be written.
+    """
+    builder = _Builder(options, advance, sum(_size(source.path) for source in sources))
+    with _without_collection(), _replacing(output) as file:
+        with _pool(options.jobs) as pool:
+            images = builder.encode(sources, pool)
+        if not images:
+            raise next(
+                iter(builder.left_out), NoDebugInfoError(output, "expected something to build from, found nothing")
+            )
+        if options.maintainers is not None:
+            images.append(encode_maintainers(options.maintainers))
+        writer = FileWriter(builder.codes or [])
+        file.write(bytes(FileWriter.HEADER_SIZE))
+        for image in images:
+            file.writelines(writer.add(image))
+        directory, header = writer.finish()
+        file.write(directory)
+        size = file.tell()
+        file.seek(0)
+        file.write(header)
+    return Report(len(images), builder.left_out, size)
+
+
+class _Builder:
+    def __init__(self, options: Options, advance: Callable[[int, int], None], total: int) -> None:
+        self._options = options
+        self._advance = advance
+        self._total = total
+        self._done = 0
+        self.codes: Codes | None = None
+        self.left_out: list[AnnotateError] = []
+
+    def encode(self, sources: Sequence[Source], pool: ProcessPoolExecutor | None) -> list[EncodedImage]:
+        """The images of all sources that can be used: kernels first, then modules by name."""
+        # A tree may hold a file under several names.
+        sources = list({os.path.realpath(source.path): source for source in reversed(sources)}.values())
+        sources.sort(key=lambda source: (source.name, source.path))
+        images: list[EncodedImage] = []
+        rest = list(sources)
+        # The first image teaches the codes: the kernel, the largest; without one a module.
+        while rest and (self.codes is None or not rest[0].name):
+            image = self._encode_in_pieces(rest.pop(0), pool)
+            images += [image] if image is not None else []
+        # The largest go first, so that none is left alone at the end.
+        codes = self.codes or []
+        by_size = sorted(rest, key=lambda source: (-_size(source.path), source.name, source.path))
+        tasks = [(source, self._options, codes) for source in by_size]
+        results = pool.map(_encode_module, tasks) if pool is not None else map(_encode_module, tasks)
+        encoded = {}
+        for source, result in zip(by_size, results, strict=True):
+            encoded[source] = result
+            self._add(_size(source.path))
+        for source in rest:
+            result = encoded[source]
+            if isinstance(result, AnnotateError):
+                self.left_out.append(result)
+            elif result is not None:
+                images.append(result)
+        return images
+
+    def _add(self, size: float) -> None:
+        self._done += int(size)
+        self._advance(self._done, self._total)
+
+    def _encode_in_pieces(self, source: Source, pool: ProcessPoolExecutor | None) -> EncodedImage | None:
+        options = self._options
+        size = _size(source.path)
+        try:
+            opened = open_image(source.path)
+            drawn = _outline(opened, source, options)
+        except AnnotateError as error:
+            self.left_out.append(error)
+            self._add(size)
+            return None
+        if drawn is None:
+            self._add(size)
+            return None
+        tasks = [_Piece(source.path, drawn.shift, options.has_inlines, tuple(piece)) for piece in drawn.pieces]
+        tokens = []
+        for some in pool.map(_tokens, tasks) if pool is not None else map(_tokens, tasks):
+            tokens.append(some)
+            self._add(size / len(tasks))
+        if self.codes is None:
+            self.codes = learn_codes([tokens])
+        return encode_image(_contents(opened, drawn, tokens, source, options), self.codes)
+
+
+class _Piece(NamedTuple):
+    path: str
+    shift: int
+    has_inlines: bool
+    stretches: tuple[Stretch, ...]
+
+
+#: The tokenizer of the file that this process works on, by path and how it was made.
+_tokenizers: dict[tuple[str, int, bool], Tokenizer] = {}
+
+
+def _tokens(piece: _Piece) -> Tokens:
+    """Runs in a process of the pool."""
+    key = piece.path, piece.shift, piece.has_inlines
+    if key not in _tokenizers:
+        _tokenizers.clear()
+        lines = open_image(piece.path).image.lines
+        _tokenizers[key] = Tokenizer(lines, piece.shift, inlines=piece.has_inlines)
+    return _tokenizers[key].tokens(piece.stretches)
+
+
+def _encode_module(task: tuple[Source, Options, Codes]) -> EncodedImage | AnnotateError | None:
+    """Runs in a process of the pool. None where nothing of the module is wanted."""
+    source, options, codes = task
+    try:
+        opened = open_image(source.path)
+        drawn = _outline(opened, source, options)
+        if drawn is None:
+            return None
+        tokenizer = Tokenizer(opened.image.lines, drawn.shift, inlines=options.has_inlines)
+        tokens = [tokenizer.tokens(piece) for piece in drawn.pieces]
+        return encode_image(_contents(opened, drawn, tokens, source, options), codes)
+    except AnnotateError as error:
+        return error
+
+
+def _outline(opened: OpenFile[DebugImage], source: Source, options: Options) -> Outline | None:
+    if options.only is None:
+        return outline(opened.image)
+    only = options.only.get(source.path)
+    return outline(opened.image, only) if only else None
+
+
+def _contents(
+    opened: OpenFile[DebugImage], drawn: Outline, tokens: Sequence[Tokens], source: Source, options: Options
+) -> ImageContents:
+    description = Description(source.name, opened.release, source.made_from)
+    return contents(opened.image, drawn, tokens, description, has_inlines=options.has_inlines)
+
+
+def _size(path: str) -> int:
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        return 0  # opening it will say why
+
+
+@contextlib.contextmanager
+def _without_collection() -> Iterator[None]:
+    """No garbage is collected: there are no cycles, and looking for some takes a third of the time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+@contextlib.contextmanager
+def _replacing(path: str) -> Iterator[IO[bytes]]:
+    """A new file that takes the place of ``path`` when all went well, and is gone otherwise."""
+    folder = os.path.dirname(os.path.abspath(path))
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(path)}.", dir=folder)
+    try:
+        with open(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+@contextlib.contextmanager
+def _pool(jobs: int) -> Iterator[ProcessPoolExecutor | None]:
+    if jobs < 2:
+        yield None
+        return
+    # New processes rather than copies of this one: copying one that has threads is not safe.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_start_worker)
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in multiprocessing.active_children():
+            process.terminate()
+        raise
+    pool.shutdown()
+
+
+def _start_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its processes
+    gc.disable()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

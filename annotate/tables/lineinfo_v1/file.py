@@ -1,0 +1,155 @@
+"""A file of tables: its header and its directory."""
+
+from __future__ import annotations
+
+import zlib
+from bisect import bisect_left
+from typing import TYPE_CHECKING
+
+from annotate.errors import DamagedFileError, UnrecognisedFileError, UnsupportedFileError
+from annotate.leb128 import read_sleb, read_uleb
+from annotate.tables.lineinfo_v1.layout import (
+    BYTE_ORDER_MARK,
+    ERRORS,
+    FIRST_ESCAPE,
+    HEADER,
+    MAGIC,
+    RECORD,
+    VERSION,
+    Record,
+    unpack,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from mmap import mmap
+
+    Buffer = bytes | memoryview | mmap
+
+
+class TableFile:
+    """A file of tables. ``data`` is not copied; it must not change.
+
+    Raises UnrecognisedFileError, UnsupportedFileError (another version), DamagedFileError. Opening reads the header and
+    the directory, whatever else the file holds.
+    """
+
+    def __init__(self, data: Buffer, source: str) -> None:
+        self.source = source
+        self._data = memoryview(data)
+        size = len(self._data)
+        if bytes(self._data[:8]) != MAGIC:
+            raise UnrecognisedFileError(source, "expected a lineinfo table, found something else")
+        if size < HEADER.size:
+            raise self._cut(HEADER.size)
+        (_, mark, version, images, file_size, offset, directory_size, directory_crc, strings_size, crc) = (
+            HEADER.unpack_from(self._data)
+        )
+        if mark == 0xFFFE:
+            raise UnrecognisedFileError(
+                source, "expected a little-endian lineinfo table, found the bytes the other way round"
+            )
+        if mark == BYTE_ORDER_MARK and version != VERSION:
+            raise UnsupportedFileError(
+                source, f"expected a lineinfo table of version {VERSION}, found version {version}"
+            )
+        if mark != BYTE_ORDER_MARK or zlib.crc32(self._data[: HEADER.size - 4]) != crc:
+            raise DamagedFileError(source, "", 0, "a header with the checksum that it names", "another one")
+        if file_size != size:
+            raise self._cut(file_size)
+        directory = self._data[offset : offset + directory_size]
+        if len(directory) != directory_size or zlib.crc32(directory) != directory_crc:
+            raise DamagedFileError(
+                source, "", offset, "a directory with the checksum that it should have", "another one"
+            )
+        strings_start = images * RECORD.size
+        if strings_start + strings_size > directory_size:
+            raise DamagedFileError(source, "", offset, f"a directory of {images} images", f"{directory_size} bytes")
+        self.count = images
+        self._records = directory[:strings_start]
+        self.strings = bytes(directory[strings_start : strings_start + strings_size])
+        self._packed_codes = directory[strings_start + strings_size :]
+        self._directory_offset = offset
+        self._codes: list[tuple[int, int, int]] | None = None
+
+    def _cut(self, expected: int) -> DamagedFileError:
+        size = len(self._data)
+        return DamagedFileError(
+            self.source, "", size, f"a file of {expected} bytes", f"{size}, it was cut off or added to"
+        )
+
+    def record(self, index: int) -> Record:
+        """Record ``index`` of the directory."""
+        offset, size, head_size, head_crc, name, kind, id_size, build_id = RECORD.unpack_from(
+            self._records, index * RECORD.size
+        )
+        if offset + size > len(self._data) or head_size > size or id_size > len(build_id):
+            raise DamagedFileError(
+                self.source,
+                "",
+                self._directory_offset,
+                "an image within the file",
+                f"one of {size} bytes at {offset:#x}",
+            )
+        return Record(offset, size, head_size, head_crc, self.string(name), kind, build_id[:id_size].hex())
+
+    def string(self, offset: int) -> bytes:
+        """One of the strings of the directory."""
+        end = self.strings.find(b"\0", offset)
+        if end < 0:
+            raise DamagedFileError(self.source, "", self._directory_offset, "a string", "the end of the strings")
+        return self.strings[offset:end]
+
+    def find(self, kind: int, name: bytes) -> Iterator[Record]:
+        """The records of a kind and name, one for each build id."""
+        wanted = kind, name
+        index = bisect_left(range(self.count), wanted, key=self._key)
+        while index < self.count and self._key(index) == wanted:
+            yield self.record(index)
+            index += 1
+
+    def _key(self, index: int) -> tuple[int, bytes]:
+        record = self.record(index)
+        return record.kind, record.name
+
+    def records(self) -> Iterator[Record]:
+        """All records."""
+        return map(self.record, range(self.count))
+
+    def codes(self) -> list[tuple[int, int, int]]:
+        """What the bytes below ``FIRST_ESCAPE`` stand for in streams: distance, rank, lines."""
+        if self._codes is None:
+            data = bytes(self._packed_codes)
+            codes = []
+            try:
+                count, position = read_uleb(data, 0)
+                for _ in range(min(count, FIRST_ESCAPE)):
+                    distance, position = read_uleb(data, position)
+                    rank, position = read_uleb(data, position)
+                    lines, position = read_sleb(data, position)
+                    codes.append((distance, rank, lines))
+            except ERRORS as error:
+                raise self.damaged(self._directory_offset, "the codes", error) from error
+            self._codes = codes
+        return self._codes
+
+    def damaged(self, offset: int, what: str, error: Exception) -> DamagedFileError:
+        """The error for bytes that cannot be what they should be."""
+        return DamagedFileError(self.source, "", offset, what, f"{type(error).__name__}: {error}")
+
+    def read(self, offset: int, size: int, crc: int, what: str) -> memoryview:
+        """Bytes of the file whose checksum is known. Raises DamagedFileError."""
+        data = self._data[offset : offset + size]
+        if len(data) != size or zlib.crc32(data) != crc:
+            raise DamagedFileError(
+                self.source, "", offset, f"{what} with the checksum that it should have", "another one"
+            )
+        return data
+
+    def text(self, record: Record) -> bytes:
+        """The text of a record of kind MAINTAINERS."""
+        data = self.read(record.offset, record.size, record.head_crc, "the MAINTAINERS text")
+        try:
+            return unpack(bytes(data))
+        except ERRORS as error:
+            raise self.damaged(record.offset, "packed text", error) from error

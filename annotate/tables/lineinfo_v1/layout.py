@@ -1,0 +1,115 @@
+"""The structures and numbers of the format, and its packings; ``__init__`` has the specification."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import TYPE_CHECKING, NamedTuple
+
+from annotate.leb128 import read_uleb
+
+if TYPE_CHECKING:
+    from annotate.model import LinkAddr
+
+MAGIC = b"\x93LNINFO\n"
+BYTE_ORDER_MARK = 0xFEFF
+VERSION = 1
+
+HEADER = struct.Struct("<8sHHIQQIIII")
+RECORD = struct.Struct("<QIIIIBB22s")
+BLOCK_INDEX = struct.Struct("<IIII")
+SMALL_INDEX = struct.Struct("<II")
+
+KERNEL, MODULE, MAINTAINERS = 0, 1, 2
+HAS_CHAINS, IS_PARTIAL = 1, 2
+SIZES, CALLS = 0, 1
+
+#: First bytes of tokens; below the first of them are the codes.
+STEP_SAME, STEP, ENTER_ONE, ENTER, ENTER_FILES, ELSEWHERE, NOTHING = range(240, 247)
+FIRST_ESCAPE = STEP_SAME
+
+#: Inflated bytes of one block. The largest of a Debian kernel has 60 KB; a MAINTAINERS file has 0.9 MB.
+MAX_BLOCK = 1 << 24
+
+#: Errors of reading bytes that are not what they should be.
+ERRORS = (IndexError, KeyError, ValueError, struct.error, zlib.error, OverflowError)
+
+
+def fingerprint(name: bytes) -> bytes:
+    """What stands for a symbol in the fingerprints."""
+    return (zlib.crc32(name) & 0xFFFF).to_bytes(2, "little")
+
+
+class Record(NamedTuple):
+    """One record of the directory."""
+
+    offset: int
+    size: int
+    head_size: int
+    head_crc: int
+    name: bytes
+    kind: int
+    build_id: str  #: hex
+
+
+class Section(NamedTuple):
+    """A section of code."""
+
+    name: str
+    start: LinkAddr
+    size: int
+
+
+class Head(NamedTuple):
+    """The numbers at the start of an image, in their order."""
+
+    flags: int
+    shift: int
+    first: int
+    end: int
+    entries: int
+    symbols: int
+    stretches: int
+    names: int
+    paths: int
+    blocks: int
+    name_blocks: int
+    path_blocks: int
+    blocks_size: int
+    names_size: int
+    paths_size: int
+    fingerprints_size: int
+    data_size: int
+    fingerprints_crc: int
+    data_crc: int
+    names_a_block: int
+    paths_a_block: int
+    release: int
+    arch: int
+    source: int
+
+
+def unpack(data: bytes) -> bytes:
+    """The bytes of packed ones. Raises ValueError or ``zlib.error``."""
+    size, position = read_uleb(data, 0)
+    if size > MAX_BLOCK:
+        raise ValueError(f"{size} bytes, more than {MAX_BLOCK}")
+    inflater = zlib.decompressobj(-15)
+    result = inflater.decompress(data[position:], size + 1)
+    if len(result) != size or not inflater.eof:
+        raise ValueError(f"not the {size} bytes that it should inflate to")
+    return result
+
+
+def read_column(data: bytes, position: int, count: int) -> tuple[list[int], int]:
+    """The numbers of a column, and the position behind it. Raises IndexError."""
+    width = data[position]
+    position += 1
+    end = position + width * count
+    if end > len(data):
+        raise IndexError("a column that ends behind its block")
+    values = list(data[position : position + count])
+    for plane in range(1, width):
+        start = position + plane * count
+        values = [value | byte << 8 * plane for value, byte in zip(values, data[start : start + count], strict=True)]
+    return values, end
