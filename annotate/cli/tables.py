@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from annotate.cli.streams import Output, complain
 from annotate.errors import UnreadableFileError
 from annotate.kernel.build import Options, Source, build, sources_in
-from annotate.kernel.images import OpenTable, open_file
+from annotate.kernel.images import OpenTable, kind_of, open_file
 from annotate.kernel.wanted import wanted_symbols
 from annotate.tables.lineinfo_v1 import MAINTAINERS, VERSION, TableImage
 
@@ -116,7 +116,7 @@ def _info(path: str) -> int:
     if not isinstance(opened, OpenTable):
         image = opened.image
         lines += [
-            f"{path}: {'module' if image.is_module else 'kernel'} with debug info (DWARF)",
+            f"{path}: {'module' if image.is_module else 'kernel'}, lines: {kind_of(image)}",
             f"release {opened.release or 'unknown'}, {image.arch or 'unknown architecture'}, "
             f"build id {image.build_id or 'none'}",
         ]

@@ -21,7 +21,7 @@ from annotate.debuginfo.attributes import (
     Encoding,
 )
 from annotate.debuginfo.limits import MAX_ABBREVIATIONS
-from annotate.leb128 import read_sleb, read_uleb
+from annotate.leb128 import read_sleb, read_uleb, write_uleb
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -163,8 +163,6 @@ _DECLARATION = re.compile(
 
 #: Enough bytes for nearly all tables; a longer one is read again from a larger window.
 _WINDOW = 1 << 14
-#: Enough for the declaration of a unit's own entry, which compilers write first.
-_ROOT_WINDOW = 256
 
 
 class AbbreviationReader:
@@ -191,13 +189,15 @@ class AbbreviationReader:
 
     def read_one(self, section: DebugSection, offset: int, code: int) -> AbbreviationTable:
         """The same for a single code, without the rest of the table where the code stands near its start."""
-        data = section.read(offset, min(offset + _ROOT_WINDOW, section.size))
-        match = _DECLARATION.match(data, 0)
-        while match is not None:
-            if read_uleb(match["code"], 0)[0] == code:
-                return AbbreviationTable({code: self._declaration(match["body"])})
-            match = _DECLARATION.match(data, match.end())
-        return self.read(section, offset)
+        data = section.read(offset, min(offset + _WINDOW, section.size))
+        # gcc numbers by frequency: the code of a unit itself stands far behind. A declaration ends with two zeros, and
+        # what follows two zeros elsewhere is a third: so the declaration is found as bytes (2 172: 0.45 to 0.04 s).
+        wanted = write_uleb(code) + bytes((TAG_COMPILE_UNIT,))
+        position = 0 if data.startswith(wanted) else data.find(b"\0\0" + wanted) + 2
+        match = _DECLARATION.match(data, position) if position != 1 else None
+        if match is None:
+            return self.read(section, offset)
+        return AbbreviationTable({code: self._declaration(match["body"])})
 
     def _declaration(self, body: bytes) -> Abbreviation:
         known = self._known.get(body)

@@ -69,7 +69,7 @@ class UnitStretches:
     A row of -1 is none. ``is_row[i]`` is set where a row begins, as opposed to a call that begins within one.
     """
 
-    __slots__ = ("is_assembly", "is_row", "lines", "nodes", "rows", "starts", "trees")
+    __slots__ = ("is_assembly", "is_row", "lines", "nodes", "odd_rows", "rows", "starts", "trees")
 
     def __init__(self, lines: UnitLines, trees: UnitTrees, *, is_assembly: bool) -> None:
         self.lines = lines
@@ -81,6 +81,9 @@ class UnitStretches:
         self.is_row = bytearray()
         if lines.rows is not None:
             self._merge(lines.rows)
+        mask, limit = lineprogram.LINE_MASK, lineprogram.LINE_LIMIT
+        #: Rows that are none of their own: line 0, or one that cannot be.
+        self.odd_rows = frozenset(row for row in set(self.rows) if not 0 < row & mask < limit)
 
     def _merge(self, line_rows: lineprogram.LineRows) -> None:
         starts, nodes, rows, is_row = self.starts, self.nodes, self.rows, self.is_row
@@ -223,6 +226,16 @@ class Tokenizer:
             index = 0
         is_own = starts[index] == address and is_row[index] == 1
         count = len(starts)
+        if is_own and not answers and self._lines.covered_to(address, offset) >= end:
+            # Nearly always no rule steps in: all that is between is taken as it is.
+            last = bisect_left(starts, end, index)
+            some_nodes, some_rows = nodes[index:last], rows[index:last]
+            lowest = min(some_nodes)
+            if lowest == NO_FUNCTION and not unit.is_assembly:
+                # Padding behind the function may be so, nops in front of it not.
+                lowest = 0 if starts[index + some_nodes.index(NO_FUNCTION)] >= start + MAX_NOPS else UNDECIDED
+            if lowest > UNDECIDED and min(some_rows) > 0 and unit.odd_rows.isdisjoint(some_rows):
+                return list(zip(starts[index:last], some_nodes, some_rows, strict=True))
         near = start + MAX_NOPS
         line_mask, line_limit = lineprogram.LINE_MASK, lineprogram.LINE_LIMIT
         covered_to = self._lines.covered_to(address, offset)
@@ -261,18 +274,16 @@ class Tokenizer:
         bounds = {first}
         bounds.update(bound for bound in (code_end, start + MAX_NOPS) if first < bound < end)
         own = self._unit_offset
-        for offset in self._lines.unit_offsets_between(first, end):
-            if offset != own:
-                unit = self._unit_at(offset)
-                if unit is not None:
-                    bounds.update(unit.starts[bisect_right(unit.starts, first) : bisect_left(unit.starts, end)])
-        if own is not None and own != self._unit_offset:
+        for offset in sorted(self._lines.unit_offsets_between(first, end), key=lambda offset: offset == own):
+            unit = self._unit_at(offset)
+            if unit is not None:
+                bounds.update(_inside(unit.starts, first, end))
+                if not self._inlines and _has_function(unit, first, end):
+                    # Which call an address is in matters then too: of a row of line 0, where it is called is told.
+                    bounds.update(_inside(self._call_bounds_of(unit), first, end))
+        if own is not None:
             self._unit_at(own)
         bounds.update(self._lines.orphan_bounds_between(first, end))
-        if not self._inlines and self._unit is not None:
-            # Which call an address is in matters here too: of a row of line 0, the line that it is called from is told.
-            call_bounds = self._call_bounds_of(self._unit)
-            bounds.update(call_bounds[bisect_right(call_bounds, first) : bisect_left(call_bounds, end)])
         answers += [(bound, self._lines.chain(bound, start, code_end), -1) for bound in sorted(bounds)]
 
     def _call_bounds_of(self, unit: UnitStretches) -> list[int]:
@@ -304,7 +315,11 @@ class Tokenizer:
         lines: list[int] = []
         last: tuple[_Key | None, int, int] = (None, 0, 0)
         position = start
+        answer_before, row_before = None, -1
         for address, answer, row in answers:
+            if row == row_before and answer == answer_before and row >= 0:
+                continue
+            answer_before, row_before = answer, row
             key: _Key
             if row >= 0:
                 line = row & lineprogram.LINE_MASK
@@ -349,8 +364,9 @@ class Tokenizer:
                 else:
                     self._enter(distance, path, key, file, line, slots, recent, files, lines)
                     continue
-            rank = recent.index(slot)
-            if rank:
+            rank = 0
+            if recent[0] != slot:
+                rank = recent.index(slot)
                 del recent[rank]
                 recent.insert(0, slot)
             if files[slot] != file:
@@ -436,3 +452,15 @@ class Tokenizer:
             key = (key, name, file, line)
             path.append((key, name, file, line))
         return tuple(path)
+
+
+def _inside(bounds: list[int], start: int, end: int) -> list[int]:
+    """Those behind ``start`` and before ``end``."""
+    return bounds[bisect_right(bounds, start) : bisect_left(bounds, end)]
+
+
+def _has_function(unit: UnitStretches, start: int, end: int) -> bool:
+    """Whether any function of the unit has code between."""
+    trees = unit.trees
+    first = max(bisect_right(trees.starts, start) - 1, 0)
+    return any(owner != NO_FUNCTION for owner in trees.owners[first : bisect_left(trees.starts, end)])

@@ -269,6 +269,8 @@ def _pool(jobs: int) -> Iterator[ProcessPoolExecutor | None]:
     # New processes rather than copies of this one: copying one that has threads is not safe.
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_start_worker)
+    for _ in range(jobs):
+        pool.submit(_do_nothing)  # the processes start while the symbols are read here
     try:
         yield pool
     except BaseException:
@@ -283,6 +285,10 @@ def _start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its processes
     gc.disable()
     threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _do_nothing() -> None:
+    """The first task of a process."""
 
 
 def _end_with_parent() -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from annotate.leb128 import write_sleb, write_uleb
 from annotate.tables.lineinfo_v1 import layout as v1
-from annotate.tables.tokens import ELSEWHERE, ENTER, LINE_BIAS, LINE_BITS, RANK_BITS, STEP
+from annotate.tables.tokens import ELSEWHERE, ENTER, LINE_BIAS, LINE_BITS, NOTHING, RANK_BITS, STEP
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,6 +25,9 @@ NAMES_A_BLOCK = 64
 PATHS_A_BLOCK = 64
 
 _Item = TypeVar("_Item")
+
+#: Numbers of the tokens that are not packed, by kind; those of ENTER are as many as its calls need.
+_SIZES = {STEP: 4, ELSEWHERE: 5, NOTHING: 2}
 
 _LINE_MASK = (1 << LINE_BITS) - 1
 _RANK_MASK = (1 << RANK_BITS) - 1
@@ -205,7 +208,7 @@ class _ImageEncoder:
     def __init__(self, contents: ImageContents, codes: Codes) -> None:
         self._contents = contents
         self._codes = {
-            (distance << RANK_BITS | rank) << LINE_BITS | lines + LINE_BIAS: bytes((index,))
+            (distance << RANK_BITS | rank) << LINE_BITS | lines + LINE_BIAS: index
             for index, (distance, rank, lines) in enumerate(codes)
         }
         self._paths: dict[str, int] = {}
@@ -220,20 +223,32 @@ class _ImageEncoder:
         return number
 
     def _usual_first_lines(self) -> dict[tuple[bytes, int], int]:
-        counts: dict[tuple[bytes, int], Counter[int]] = {}
+        counts: dict[tuple[bytes, int], dict[int, int]] = {}
         for tokens, files in zip(self._contents.tokens, self._files, strict=True):
-            special = tokens.special
-            for step in tokens.steps:
-                if step < 0 and special[-1 - step] == ENTER:
-                    place = -1 - step
-                    calls = special[place + 3]
-                    # Of each call the line of the call in it; of the innermost its own.
-                    for call in range(place + 4, place + 4 + 3 * calls, 3):
-                        name, file = tokens.names[special[call]]
-                        is_innermost = call == place + 1 + 3 * calls
-                        line = special[call + 3] if is_innermost else special[call + 5]
-                        counts.setdefault((name, files[file]), Counter())[line] += 1
-        return {key: lines.most_common(1)[0][0] for key, lines in counts.items()}
+            special = tokens.special.tolist()
+            names = tokens.names
+            place, end = 0, len(special)
+            while place < end:
+                kind = special[place]
+                if kind != ENTER:
+                    place += _SIZES[kind]
+                    continue
+                last = place + 1 + 3 * special[place + 3]
+                # Of each call the line of the call in it; of the innermost its own.
+                for call in range(place + 4, last + 1, 3):
+                    name, file = names[special[call]]
+                    line = special[call + 3] if call == last else special[call + 5]
+                    key = name, files[file]
+                    lines = counts.get(key)
+                    if lines is None:
+                        counts[key] = {line: 1}
+                    else:
+                        lines[line] = lines.get(line, 0) + 1
+                place = last + 4
+        return {
+            key: next(iter(lines)) if len(lines) == 1 else max(lines, key=lines.__getitem__)
+            for key, lines in counts.items()
+        }
 
     def encode(self) -> EncodedImage:
         contents = self._contents
@@ -320,13 +335,22 @@ class _ImageEncoder:
         codes = self._codes
         special = tokens.special
         out = bytearray()
+        add = out.append
         for step in tokens.steps[begin : begin + tokens.counts[place]]:
             code = codes.get(step)
             if code is not None:
-                out += code
+                add(code)
                 continue
             if step >= 0:
                 kind, (distance, rank, lines) = STEP, _unpack(step)
+                # Nearly all of these fit into four bytes.
+                if distance < 0x80 and rank < 0x80 and -0x40 <= lines < 0x40:
+                    out += (
+                        bytes((v1.STEP, distance, rank, lines & 0x7F))
+                        if rank
+                        else bytes((v1.STEP_SAME, distance, lines & 0x7F))
+                    )
+                    continue
             else:
                 at = -1 - step
                 kind, distance, rank, lines = (*special[at : at + 4], 0, 0)[:4]
@@ -352,13 +376,21 @@ class _ImageEncoder:
     ) -> None:
         names = self._names
         _, distance, rank, count = special[:4]
-        has_files = any(file >= 0 for file in special[5:-1:3])
+        has_files = special[5] >= 0 if count == 1 else max(special[5:-1:3]) >= 0
         if count == 1 and not rank and not has_files:
-            out.append(v1.ENTER_ONE)
-            out += write_uleb(distance)
-        else:
-            out.append(v1.ENTER_FILES if has_files else v1.ENTER)
-            out += write_uleb(distance) + write_uleb(rank) + write_uleb(count - 1)
+            # The most frequent by far, and nearly all numbers are one byte.
+            name, file = all_names[special[4]]
+            key = name, files[file]
+            code, call_line = names.code(key), special[6]
+            line = special[7] - names.first_line(key)
+            if distance < 0x80 and code < 0x80 and -0x40 <= call_line < 0x40 and -0x40 <= line < 0x40:
+                out += bytes((v1.ENTER_ONE, distance, code, call_line & 0x7F, line & 0x7F))
+            else:
+                out.append(v1.ENTER_ONE)
+                out += write_uleb(distance) + write_uleb(code) + write_sleb(call_line) + write_sleb(line)
+            return
+        out.append(v1.ENTER_FILES if has_files else v1.ENTER)
+        out += write_uleb(distance) + write_uleb(rank) + write_uleb(count - 1)
         line_before = 0
         for index in range(4, 4 + 3 * count, 3):
             number, call_file, call_line = special[index : index + 3]

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     Buffer = bytes | memoryview | mmap
 
 
+#: SLEB numbers of one byte as two's complement.
+_SIGNED = bytes(byte | byte << 1 & 0x80 for byte in range(0x80)) + bytes(range(0x80, 0x100))
+
+
 class TableFile:
     """A file of tables. ``data`` is not copied; it must not change.
 
@@ -123,7 +127,14 @@ class TableFile:
             codes = []
             try:
                 count, position = read_uleb(data, 0)
-                for _ in range(min(count, FIRST_ESCAPE)):
+                count = min(count, FIRST_ESCAPE)
+                packed = data[position : position + 3 * count]
+                if len(packed) == 3 * count and packed.isascii():
+                    # Every number is one byte, as a rule: 12 instead of 77 us, where a look-up takes about 100.
+                    lines_on = memoryview(packed[2::3].translate(_SIGNED)).cast("b")
+                    codes = list(zip(packed[0::3], packed[1::3], lines_on, strict=True))
+                    count = 0
+                for _ in range(count):
                     distance, position = read_uleb(data, position)
                     rank, position = read_uleb(data, position)
                     lines, position = read_sleb(data, position)
