@@ -30,8 +30,11 @@ _SHIFTS = {EM_AARCH64: 2}
 
 
 class Outline(NamedTuple):
-    """An image but for its answers."""
+    """An image but for its answers. It stands on its own: the file may be closed."""
 
+    build_id: str
+    arch: str
+    is_module: bool
     entries: list[Entry]
     pieces: list[list[Stretch]]  #: neighbours together
     order: list[int]  #: which entry each ``Stretch`` is of, through all pieces
@@ -68,7 +71,19 @@ def outline(image: DebugImage, only: Collection[LinkAddr] | None = None) -> Outl
     if any(entry.address & (1 << shift) - 1 for entry in entries):
         shift = 0
     pieces, order = _pieces(image, entries, end, is_partial=only is not None)
-    return Outline(entries, pieces, order, sections, data_names, end, shift, only is not None)
+    return Outline(
+        image.build_id,
+        image.arch,
+        image.is_module,
+        entries,
+        pieces,
+        order,
+        sections,
+        data_names,
+        end,
+        shift,
+        only is not None,
+    )
 
 
 def _without_gaps(
@@ -167,17 +182,15 @@ class Description(NamedTuple):
     source: str
 
 
-def contents(
-    image: DebugImage, drawn: Outline, tokens: Sequence[Tokens], description: Description, *, has_inlines: bool
-) -> ImageContents:
+def contents(drawn: Outline, tokens: Sequence[Tokens], description: Description, *, has_inlines: bool) -> ImageContents:
     """Put an outline and its answers together; ``tokens`` are those of its pieces, in their order."""
     return ImageContents(
         name=description.name,
-        build_id=image.build_id,
+        build_id=drawn.build_id,
         release=description.release,
-        arch=image.arch,
+        arch=drawn.arch,
         source=description.source,
-        is_module=image.is_module,
+        is_module=drawn.is_module,
         has_inlines=has_inlines,
         is_partial=drawn.is_partial,
         shift=drawn.shift,

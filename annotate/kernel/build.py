@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import mmap
 import multiprocessing
 import os
 import signal
@@ -27,12 +28,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import IO
 
+    from annotate.debuginfo.elf import Buffer
     from annotate.debuginfo.generate import Outline
     from annotate.debuginfo.image import DebugImage
     from annotate.debuginfo.tokenizer import Stretch
     from annotate.kernel.images import OpenFile
     from annotate.model import LinkAddr
-    from annotate.tables.contents import ImageContents
     from annotate.tables.tokens import Tokens
     from annotate.tables.writer import Codes, EncodedImage
 
@@ -149,12 +150,10 @@ class _Builder:
         options = self._options
         size = _size(source.path)
         try:
-            opened = open_image(source.path)
-            drawn = _outline(opened, source, options)
+            drawn, description = _outline(source, options)
         except AnnotateError as error:
             self.left_out.append(error)
-            self._add(size)
-            return None
+            drawn = None
         if drawn is None:
             self._add(size)
             return None
@@ -165,7 +164,7 @@ class _Builder:
             self._add(size / len(tasks))
         if self.codes is None:
             self.codes = learn_codes([tokens])
-        return encode_image(_contents(opened, drawn, tokens, source, options), self.codes)
+        return encode_image(contents(drawn, tokens, description, has_inlines=options.has_inlines), self.codes)
 
 
 class _Piece(NamedTuple):
@@ -175,8 +174,8 @@ class _Piece(NamedTuple):
     stretches: tuple[Stretch, ...]
 
 
-#: The tokenizer of the file that this process works on, by path and how it was made.
-_tokenizers: dict[tuple[str, int, bool], Tokenizer] = {}
+#: The tokenizer of the file that this process works on, by path and how it was made, and the file's bytes.
+_tokenizers: dict[tuple[str, int, bool], tuple[Tokenizer, Buffer]] = {}
 
 
 def _tokens(piece: _Piece) -> Tokens:
@@ -184,9 +183,13 @@ def _tokens(piece: _Piece) -> Tokens:
     key = piece.path, piece.shift, piece.has_inlines
     if key not in _tokenizers:
         _tokenizers.clear()
-        lines = open_image(piece.path).image.lines
-        _tokenizers[key] = Tokenizer(lines, piece.shift, inlines=piece.has_inlines)
-    return _tokenizers[key].tokens(piece.stretches)
+        image = open_image(piece.path).image
+        _tokenizers[key] = Tokenizer(image.lines, piece.shift, inlines=piece.has_inlines), image.data
+    tokenizer, data = _tokenizers[key]
+    tokens = tokenizer.tokens(piece.stretches)
+    if isinstance(data, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        data.madvise(mmap.MADV_DONTNEED)  # the kernel maps 16 pages for each that is touched: 100 MB of a vmlinux
+    return tokens
 
 
 def _encode_module(task: tuple[Source, Options, Codes]) -> EncodedImage | AnnotateError | None:
@@ -194,28 +197,28 @@ def _encode_module(task: tuple[Source, Options, Codes]) -> EncodedImage | Annota
     source, options, codes = task
     try:
         opened = open_image(source.path)
-        drawn = _outline(opened, source, options)
+        drawn, description = _outline_of(opened, source, options)
         if drawn is None:
             return None
         tokenizer = Tokenizer(opened.image.lines, drawn.shift, inlines=options.has_inlines)
         tokens = [tokenizer.tokens(piece) for piece in drawn.pieces]
-        return encode_image(_contents(opened, drawn, tokens, source, options), codes)
+        return encode_image(contents(drawn, tokens, description, has_inlines=options.has_inlines), codes)
     except AnnotateError as error:
         return error
 
 
-def _outline(opened: OpenFile[DebugImage], source: Source, options: Options) -> Outline | None:
-    if options.only is None:
-        return outline(opened.image)
-    only = options.only.get(source.path)
-    return outline(opened.image, only) if only else None
+def _outline(source: Source, options: Options) -> tuple[Outline | None, Description]:
+    """The outline of a source, which is closed again: what was read of it would stay in memory for the whole build."""
+    return _outline_of(open_image(source.path), source, options)
 
 
-def _contents(
-    opened: OpenFile[DebugImage], drawn: Outline, tokens: Sequence[Tokens], source: Source, options: Options
-) -> ImageContents:
+def _outline_of(opened: OpenFile[DebugImage], source: Source, options: Options) -> tuple[Outline | None, Description]:
+    """The outline of an open source; None where nothing of it is wanted."""
     description = Description(source.name, opened.release, source.made_from)
-    return contents(opened.image, drawn, tokens, description, has_inlines=options.has_inlines)
+    if options.only is None:
+        return outline(opened.image), description
+    only = options.only.get(source.path)
+    return outline(opened.image, only) if only else None, description
 
 
 def _size(path: str) -> int:
