@@ -47,6 +47,7 @@ OWN_ROW_BEHIND = "the oracle has no row there; ours is the oracle's at the funct
 CALL_SITE = (
     "the oracle gives the row of the function before; ours is the call of the inlined function, as the oracle has it"
 )
+CALL_SITE_NO_ROW = "the oracle has no row there; ours is the call of the inlined function, as the oracle has it"
 ROW_START = "the oracle computes the chain at the start of the row (eu-addr2line)"
 PAST_END = "the oracle goes on behind the end of a sequence (eu-addr2line); ours is no line"
 PAST_END_OURS = "the oracle goes on behind the end of a sequence (eu-addr2line); ours is the symbol's first row"
@@ -347,7 +348,10 @@ class ModuleJudge:
         run, line = self._run(address)
         first = self._first_own(address, symbol, section_start)
         if not oracle:
-            return OWN_ROW_BEHIND if same(ours, first) else UNEXPLAINED
+            if same(ours, first):
+                return OWN_ROW_BEHIND
+            site = ask_call_site(self._path, self._section, offset)
+            return CALL_SITE_NO_ROW if ours and site is not None and ours[0][:2] == site[:2] else UNEXPLAINED
         if line == 0 or run == section_start:
             # No sequence covers the offset, or one begins with it. eu-addr2line then may say what it says of the last
             # byte that a sequence before covers, be that in another section.
