@@ -24,6 +24,16 @@ class AnnotateError(Exception):
         self.source = source
         self.problem = problem
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """How it is sent to another process: ``args`` are not what ``__init__`` takes."""
+        return _again, (type(self), self.args, self.__dict__)
+
+
+def _again(kind: type[AnnotateError], arguments: tuple[object, ...], state: dict[str, object]) -> AnnotateError:
+    error = kind.__new__(kind, *arguments)
+    error.__dict__.update(state)
+    return error
+
 
 class UnreadableFileError(AnnotateError):
     """The operating system refused to open or read ``source``."""

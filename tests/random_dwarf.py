@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import dwarf_writer as w
@@ -66,7 +67,7 @@ class _Program:
 
     def calls(self, low: int, high: int, depth: int, unit: int) -> list[Entry]:
         """Inlined calls and lexical blocks; siblings may overlap, and children need not be inside their parents."""
-        found = []
+        found: list[Entry] = []
         for _ in range(self.random.randrange(4) if depth else 0):
             first, last = self.span(low, high)
             inside = self.calls(first, last, depth - 1, unit)
@@ -84,7 +85,7 @@ class _Program:
 
     def functions(self, low: int, high: int, unit: int) -> list[Entry]:
         """Functions that may begin behind nops, overlap, or be two at one address."""
-        found = []
+        found: list[Entry] = []
         place = low
         while place < high:
             place += self.step * self.random.choice((0, 0, 0, 1, 2))
@@ -127,16 +128,19 @@ class _Program:
         return code
 
     def symbols(self) -> list[SymbolSpec]:
-        """Symbols with aliases, wrong sizes, labels, and variables in code."""
-        found = []
+        """Symbols with aliases, wrong sizes, labels, and variables in code. Aliases are of one size."""
+        found: list[SymbolSpec] = []
         place = START + self.step * self.random.choice((0, 0, 4))
         while place < START + SIZE:
             size = self.number(4, 70)
+            padding = self.random.randrange(8) == 0
+            kind = self.random.choice((FUNC, FUNC, FUNC, NOTYPE))
+            own = size if kind == FUNC else self.random.choice((0, size))
             for _ in range(self.random.choice((1, 1, 1, 1, 2, 3))):
-                name = self.random.choice((f"s{place:x}", f"s{place:x}", "twice", "__pfx_s", f"alias{len(found)}"))
-                kind = self.random.choice((FUNC, FUNC, FUNC, FUNC, NOTYPE, OBJECT))
-                own = size if kind == FUNC else self.random.choice((0, size))
-                found.append(SymbolSpec(name, place, size=own, type=kind))
+                name = self.random.choice((f"s{place:x}", f"s{place:x}", "twice", f"alias{len(found)}"))
+                found.append(SymbolSpec(f"__pfx_{name}" if padding else name, place, size=own, type=kind))
+            if self.random.randrange(9) == 0:
+                found.append(SymbolSpec("variable", place, size=4, type=OBJECT))
             place += max(self.step, self.random.choice((size, size, size + 3 * self.step, size - 4 * self.step)))
         return found
 
@@ -148,7 +152,7 @@ def random_program(seed: int, *, step: int = 1) -> bytes:
     bounds = sorted({START, START + SIZE, *(START + program.number(0, SIZE) for _ in range(generator.randrange(3)))})
     units, lines, aranges = [], b"", b""
     ranges: list[tuple[int, tuple[int, int]]] = []
-    for number, (low, high) in enumerate(zip(bounds, bounds[1:], strict=False)):
+    for number, (low, high) in enumerate(pairwise(bounds)):
         first = low + program.step * generator.choice((0, 0, 0, 2, 4))
         last = max(first, high - program.step * generator.choice((0, 0, 0, 3)))
         spec = LineSpec(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from annotate.debuginfo.generate import Description, contents, outline
@@ -26,7 +27,7 @@ def table_bytes(image: DebugImage, *, inlines: bool = True) -> bytes:
     codes = learn_codes([tokens])
     description = Description("module" if image.is_module else "", "release", "made from")
     writer = FileWriter(codes)
-    parts = writer.add(encode_image(contents(image, drawn, tokens, description, has_inlines=inlines), codes))
+    parts = writer.add(encode_image(contents(drawn, tokens, description, has_inlines=inlines), codes))
     directory, header = writer.finish()
     return b"".join((header, *parts, directory))
 
@@ -55,7 +56,7 @@ def spread(image: TableImage, addresses: Iterable[int]) -> dict[int, tuple[str, 
     rows = list(image.rows())
     starts = [row[0] for row in rows]
     assert starts == sorted(set(starts))
-    assert all(before[1:] != after[1:] for before, after in zip(rows, rows[1:], strict=False))
+    assert all(before[1:] != after[1:] for before, after in pairwise(rows))
     found = {}
     for address in addresses:
         position = bisect_right(starts, address) - 1
@@ -90,9 +91,10 @@ def compare(debug: DebugImage, *, inlines: bool = True) -> int:
                 if not number:
                     covered[address] = chain
     rows = spread(image, covered)
-    for address, chain in covered.items():
-        assert rows[address] == ((chain[0].file, chain[0].line) if chain else ("", 0)), hex(address)
+    for place, chain in covered.items():
+        assert rows[place] == ((chain[0].file, chain[0].line) if chain else ("", 0)), hex(place)
     for name, start, size in debug.code_sections():
-        assert image.address_in(name, size) == debug.address_in(name, size) == start + size
+        assert image.address_in(name, size) == debug.address_in(name, size)
+        assert image.section_of(start) == debug.section_of(start)
     assert image.damage == []
     return compared

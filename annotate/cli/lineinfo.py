@@ -201,8 +201,9 @@ def _dump(path: str) -> int:
     if not isinstance(opened, OpenTable):
         return _dump_image(opened.image, output)
     status = EXIT_DONE
+    is_single = any(opened.only_image())
     for found in opened.all_images():
-        if opened.file.count > 1:
+        if not is_single:
             output.write(b"[" + (found.image.name or b"vmlinux") + b"]\n")
         status = max(status, _dump_image(found.image, output))
     return status

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -68,13 +69,23 @@ def _build(options: argparse.Namespace) -> int:
     maintainers = _read(options.maintainers) if options.maintainers else None
     build_options = Options(options.jobs, options.inlines, maintainers, only)
     try:
-        with _progress() as advance:
+        with _ended_by_sigterm(), _progress() as advance:
             report = build(sources, options.output, build_options, advance)
     except OSError as error:
         raise UnreadableFileError(options.output, f"cannot be written: {error.strerror or error}") from error
     for problem in report.left_out:
         complain(PROGRAM, f"{problem}; left out")
     return EXIT_DONE
+
+
+@contextlib.contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """SIGTERM ends the build as an exception, so that nothing is left behind."""
+    usual = signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(128 + signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, usual)
 
 
 def _sources(path: str) -> Iterator[Source]:

@@ -132,6 +132,10 @@ class DwarfLines:
         """The units that have code from ``start`` up to ``end``."""
         return self._index.offsets_between(start, end)
 
+    def unit_bounds_between(self, start: int, end: int) -> list[int]:
+        """Where the code of units begins and ends, behind ``start`` and before ``end``."""
+        return self._index.bounds_between(start, end)
+
     def orphan_bounds_between(self, start: int, end: int) -> list[int]:
         """Where the answers of line programs that no unit names may change, behind ``start`` and before ``end``."""
         return self._orphans.bounds_between(start, end)

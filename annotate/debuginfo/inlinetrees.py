@@ -7,6 +7,7 @@ ranges overlap in a way that only the rules of ``inlines.call_chain`` can decide
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import TYPE_CHECKING, NamedTuple
 
 from annotate.debuginfo.abbreviations import TAG_INLINED_SUBROUTINE, TAG_LEXICAL_BLOCK
@@ -178,10 +179,16 @@ class UnitTrees:
 
     def _leave_undecided(self, start: int, end: int, intervals: list[_Interval]) -> None:
         """Every place where the answer may change starts a stretch of its own."""
-        bounds = {start, *(low for low, *_ in intervals), *(high for *_, high in intervals)}
+        starts, owners = self.starts, self.owners
+        # The end too: behind it may be the rest of a function around this one. Such functions have bounds behind ours.
+        bounds = {start, end, *(low for low, *_ in intervals), *(high for *_, high in intervals)}
         for bound in sorted(bounds):
-            if start <= bound < end:
-                self._change(bound, UNDECIDED)
+            if start <= bound <= end:
+                position = bisect_left(starts, bound)
+                if position == len(starts) or starts[position] != bound:
+                    starts.insert(position, bound)
+                    owners.insert(position, UNDECIDED)
+                owners[position] = UNDECIDED
 
     def _walk(self, position: int) -> tuple[list[_Interval], bool]:
         """The intervals of the calls in the function at ``position``, its own node first, and whether they are plain.

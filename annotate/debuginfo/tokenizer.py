@@ -94,7 +94,7 @@ class UnitStretches:
         following, owner = owner_starts[0], NO_FUNCTION
         covered_to = 0
         for start, end, first, last in line_rows.sequences():
-            if start < covered_to:  # code that the linker threw away, or worse
+            if start < covered_to or addresses[last - 1] > end:  # code that the linker threw away, or worse
                 self._leave_undecided(line_rows)
                 return
             row = -1
@@ -283,6 +283,7 @@ class Tokenizer:
                     bounds.update(_inside(self._call_bounds_of(unit), first, end))
         if own is not None:
             self._unit_at(own)
+        bounds.update(self._lines.unit_bounds_between(first, end))
         bounds.update(self._lines.orphan_bounds_between(first, end))
         answers += [(bound, self._lines.chain(bound, start, code_end), -1) for bound in sorted(bounds)]
 
@@ -339,7 +340,8 @@ class Tokenizer:
             if (key, file, line) == last:
                 continue
             last = key, file, line
-            distance = address - position >> shift
+            # Of both, not of their difference: what lies between instructions must not add up.
+            distance = (address >> shift) - (position >> shift)
             position = address
             if key is None:
                 if slots:  # what comes before the first token has no line anyway

@@ -76,6 +76,17 @@ class UnitIndex:
                 position += 1
         return found
 
+    def bounds_between(self, start: int, end: int) -> list[int]:
+        """Where ranges of units begin and end, behind ``start`` and before ``end``."""
+        self._offset_at(start)
+        found = []
+        for starts, ends, _ in ((self._starts, self._ends, self._offsets), self._fallback or ([], [], [])):
+            position = max(bisect_right(starts, start) - 1, 0)
+            while position < len(starts) and starts[position] < end:
+                found += [bound for bound in (starts[position], ends[position]) if start < bound < end]
+                position += 1
+        return found
+
     def forget(self) -> None:
         """Let go of the units read so far."""
         self._units.clear()

@@ -12,6 +12,7 @@ import mmap
 import multiprocessing
 import os
 import signal
+import struct
 import tempfile
 import threading
 from concurrent.futures import ProcessPoolExecutor
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from annotate.debuginfo.generate import Description, contents, outline
 from annotate.debuginfo.tokenizer import Tokenizer
-from annotate.errors import AnnotateError, NoDebugInfoError
+from annotate.errors import AnnotateError, DamagedFileError, NoDebugInfoError
 from annotate.kernel.images import open_image
 from annotate.kernel.locate import is_kernel_name, module_name
 from annotate.tables.writer import FileWriter, encode_image, encode_maintainers, learn_codes
@@ -84,6 +85,7 @@ def build(sources: Sequence[Source], output: str, options: Options, advance: Cal
     Raises the error of the first when there is none that can be used, and OSError when the file cannot be written.
     """
     builder = _Builder(options, advance, sum(_size(source.path) for source in sources))
+    _tokenizers.clear()  # the path may stand for another file than in the build before
     with _without_collection(), _replacing(output) as file:
         with _pool(options.jobs) as pool:
             images = builder.encode(sources, pool)
@@ -159,12 +161,25 @@ class _Builder:
             return None
         tasks = [_Piece(source.path, drawn.shift, options.has_inlines, tuple(piece)) for piece in drawn.pieces]
         tokens = []
-        for some in pool.map(_tokens, tasks) if pool is not None else map(_tokens, tasks):
-            tokens.append(some)
-            self._add(size / len(tasks))
-        if self.codes is None:
-            self.codes = learn_codes([tokens])
-        return encode_image(contents(drawn, tokens, description, has_inlines=options.has_inlines), self.codes)
+        try:
+            for some in pool.map(_tokens, tasks) if pool is not None else map(_tokens, tasks):
+                tokens.append(some)
+                self._add(size / len(tasks))
+            codes = learn_codes([tokens]) if self.codes is None else self.codes
+            image = encode_image(contents(drawn, tokens, description, has_inlines=options.has_inlines), codes)
+        except _TOO_LARGE as error:
+            self.left_out.append(_too_large(source, error))
+            return None
+        self.codes = codes
+        return image
+
+
+#: What packing numbers raises that no compiler writes: lines above 2^63, code that lies more than 4 GiB apart.
+_TOO_LARGE = (OverflowError, struct.error)
+
+
+def _too_large(source: Source, error: Exception) -> AnnotateError:
+    return DamagedFileError(source.path, "", 0, "addresses and lines that a table can hold", str(error))
 
 
 class _Piece(NamedTuple):
@@ -205,6 +220,8 @@ def _encode_module(task: tuple[Source, Options, Codes]) -> EncodedImage | Annota
         return encode_image(contents(drawn, tokens, description, has_inlines=options.has_inlines), codes)
     except AnnotateError as error:
         return error
+    except _TOO_LARGE as error:
+        return _too_large(source, error)
 
 
 def _outline(source: Source, options: Options) -> tuple[Outline | None, Description]:
@@ -277,9 +294,11 @@ def _pool(jobs: int) -> Iterator[ProcessPoolExecutor | None]:
     try:
         yield pool
     except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
+        # The thread of Python 3.11's pool fails on work that was cancelled when its processes end; nobody waits for it.
+        threading.excepthook = lambda _arguments: None
         for process in multiprocessing.active_children():
             process.terminate()
+        pool.shutdown()
         raise
     pool.shutdown()
 

@@ -69,7 +69,8 @@ class OpenTable:
 
     def only_image(self) -> Iterator[OpenFile[TableImage]]:
         """The image, when there is no other."""
-        return iter(()) if self.file.count > 1 else self.all_images()
+        images = [record for record in self.file.records() if record.kind != lineinfo_v1.MAINTAINERS]
+        return map(self.image, images if len(images) == 1 else ())
 
     def image(self, record: lineinfo_v1.Record) -> OpenFile[TableImage]:
         """The image of one record. Raises AnnotateError."""

@@ -263,7 +263,10 @@ class _ImageEncoder:
             end = entries[first + ENTRIES_A_BLOCK].address if first + ENTRIES_A_BLOCK < len(entries) else contents.end
             names_before = len(self._names.numbers)
             streams = [self._stream(*places[first + index]) for index in range(len(some))]
-            data = _pack(self._block(some, streams, names_before, end, first_address))
+            block = self._block(some, streams, names_before, end, first_address)
+            if len(block) > v1.MAX_BLOCK:
+                raise OverflowError(f"{len(some)} functions of {len(block)} bytes, more than a reader takes")
+            data = _pack(block)
             distance = some[0].address - first_address >> contents.shift
             block_index.append(v1.BLOCK_INDEX.pack(distance, offset, zlib.crc32(data), len(fingerprints)))
             fingerprints += [v1.fingerprint(symbol.name) for entry in some for symbol in entry.symbols]
@@ -271,7 +274,7 @@ class _ImageEncoder:
             offset += len(data)
         names = [_pack(self._name_block(some)) for some in _pieces(list(self._names.numbers), NAMES_A_BLOCK)]
         paths = [
-            _pack("\n".join(some).encode("utf-8", "surrogateescape"))
+            _pack("\n".join(path.replace("\n", "?") for path in some).encode("utf-8", "surrogateescape"))
             for some in _pieces(list(self._paths), PATHS_A_BLOCK)
         ]
         parts = [b"".join(blocks), b"".join(names), b"".join(paths), b"".join(fingerprints), _data(contents.data_names)]
@@ -336,6 +339,7 @@ class _ImageEncoder:
         special = tokens.special
         out = bytearray()
         add = out.append
+        calls = 0
         for step in tokens.steps[begin : begin + tokens.counts[place]]:
             code = codes.get(step)
             if code is not None:
@@ -361,6 +365,9 @@ class _ImageEncoder:
                     out += write_uleb(rank)
                 out += write_sleb(lines)
             elif kind == ENTER:
+                calls += lines
+                if calls >= v1.MAX_CALLS:
+                    raise OverflowError(f"a function with {v1.MAX_CALLS} inlined calls, more than a reader takes")
                 self._enter(out, special[at : at + 5 + 3 * lines], tokens.names, files)
             elif kind == ELSEWHERE:
                 out.append(v1.ELSEWHERE)
@@ -407,7 +414,8 @@ class _ImageEncoder:
         self, entries: Sequence[Entry], streams: Sequence[_Stream], names_before: int, end: int, first_address: int
     ) -> bytes:
         shift = self._contents.shift
-        text = b"\n".join(b"\0".join(symbol.name for symbol in entry.symbols) for entry in entries)
+        # A line feed ends a name here; where one is in a name, no log can print it either.
+        text = b"\n".join(b"\0".join(symbol.name.replace(b"\n", b"?") for symbol in entry.symbols) for entry in entries)
         addresses = [entry.address for entry in entries]
         steps = [0, *(high - low >> shift for low, high in pairwise(addresses))]
         ends = [*addresses[1:], end]
@@ -433,7 +441,7 @@ class _ImageEncoder:
         )
 
     def _name_block(self, names: Sequence[tuple[bytes, int]]) -> bytes:
-        text = b"\n".join(name for name, _ in names)
+        text = b"\n".join(name.replace(b"\n", b"?") for name, _ in names)
         return b"".join(
             (
                 write_uleb(len(text)),

@@ -2,8 +2,8 @@ r"""Tables of our own, version 1: a kernel and its modules in one file. This tex
 
 All numbers are little-endian; u16, u32 and u64 are unsigned. ULEB and SLEB are LEB128 numbers (DWARF 5 section 7.6)
 of at most ten bytes. CRCs are CRC-32 as zlib has it. "Packed" is a ULEB with the size of the data, then the data as a
-raw deflate stream (RFC 1951). A *column* of n numbers is one byte w and w times n bytes: the lowest byte of each,
-then the second byte of each, and so on.
+raw deflate stream (RFC 1951). A *column* of n numbers is one byte w, from 1 to 8, and w times n bytes: the lowest
+byte of each, then the second byte of each, and so on.
 
 File::
 
@@ -74,9 +74,10 @@ makes it the most recent. Its *rank* is its place in the list, 0 for the most re
     246       no line: distance (ULEB)
 
 A *name* is 0 for the inlined function that is the next to be met for the first time, 2 * number + 1, or 2 * how many
-were met since. The call line of the first new call is from the last line of what it is in, the others' are from the
-usual first line of what they are in, which becomes that one's last line; the line of the stretch is from the usual
-first line of the innermost. New calls come to the front of the list in their order, the innermost ends up first.
+were met from it on (2 for the newest). The call line of the first new call is from the last line of what it is in,
+the others' are from the usual first line of what they are in, which becomes that one's last line; the line of the
+stretch is from the usual first line of the innermost. New calls come to the front of the list in their order, the
+innermost ends up first.
 
 Without chains a "call" is a file: its name is empty, what it is in means nothing, and its call line is 0.
 
@@ -95,7 +96,10 @@ where inlined function 5 is the next new one and has the usual first line 20::
     f2 02 00 00 01   242: from 6 on, function 5, called at line 101 + 0, at line 20 + 1
     01               code 1: from 9 on, back in the function, line 101
 
-The format is frozen: a change makes a new version, in a module of its own.
+Bounds, so that a hostile file costs no more than an honest one: what is packed has at most 1 MiB (a MAINTAINERS text
+16 MiB), an entry at most 16384 calls, shift is at most 4, and blocks follow each other in their index.
+
+The format is frozen with its first release: a change makes a new version, in a folder of its own.
 """
 
 from __future__ import annotations

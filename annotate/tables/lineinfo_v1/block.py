@@ -47,7 +47,7 @@ def read_block(data: bytes, first: int, end: int, head: Head) -> Block:
         steps = [step << head.shift for step in steps]
     addresses = list(accumulate(steps[1:], initial=first))
     streams = list(accumulate(sizes, initial=position + extras_size))
-    if len(texts) != count or streams[-1] != len(data) or not addresses[-1] < end:
+    if len(texts) != count or streams[-1] != len(data) or addresses[-1] > end:
         raise ValueError("its parts have another size than it has")
     block = Block(
         addresses,

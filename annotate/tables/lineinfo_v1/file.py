@@ -14,6 +14,7 @@ from annotate.tables.lineinfo_v1.layout import (
     FIRST_ESCAPE,
     HEADER,
     MAGIC,
+    MAX_TEXT,
     RECORD,
     VERSION,
     Record,
@@ -161,6 +162,6 @@ class TableFile:
         """The text of a record of kind MAINTAINERS."""
         data = self.read(record.offset, record.size, record.head_crc, "the MAINTAINERS text")
         try:
-            return unpack(bytes(data))
+            return unpack(bytes(data), MAX_TEXT)
         except ERRORS as error:
             raise self.damaged(record.offset, "packed text", error) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from bisect import bisect_right
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from annotate.errors import AnnotateError
@@ -16,6 +17,7 @@ from annotate.tables.lineinfo_v1.layout import (
     ERRORS,
     HAS_CHAINS,
     IS_PARTIAL,
+    MAX_SHIFT,
     MODULE,
     SMALL_INDEX,
     Head,
@@ -73,8 +75,11 @@ class TableImage:
                 starts.append(starts[-1] + size)
             if position != record.head_size or starts[-1] != record.offset + record.size:
                 raise ValueError("its parts have another size than it has")
-            if not head.names_a_block or not head.paths_a_block:
-                raise ValueError("blocks of nothing")
+            if not head.names_a_block or not head.paths_a_block or head.shift > MAX_SHIFT:
+                raise ValueError("blocks of nothing, or units of too many bytes")
+            offsets = parts[0][1::4]
+            if any(offset >= following for offset, following in pairwise((*offsets, head.blocks_size))):
+                raise ValueError("blocks that do not follow each other")
         except ERRORS as error:
             raise file.damaged(record.offset, "the head of an image", error) from error
         self._block_addresses = parts[0][0::4]
@@ -164,17 +169,28 @@ class TableImage:
         """Every place where the innermost location changes, by address; no file and line 0 where there is none."""
         last: tuple[str, int] = ("", 0)
         for number in range(self.head.blocks):
-            try:
-                block = self._block(number)
-                for index in range(len(block.addresses)):
-                    for address, file, line in self._stretches(block, index):
-                        if (file, line) != last:
-                            yield LinkAddr(address), file, line
-                            last = file, line
-            except AnnotateError as error:
-                self._note(error)
+            for address, file, line in self._rows_of_block(number):
+                if (file, line) != last:
+                    yield LinkAddr(address), file, line
+                    last = file, line
         if last != ("", 0):
             yield LinkAddr(self.head.end), "", 0
+
+    def _rows_of_block(self, number: int) -> Iterator[tuple[int, str, int]]:
+        """Where each stretch of a block begins. What is damaged has no line, nor that of what is before it."""
+        head = self.head
+        try:
+            block = self._block(number)
+        except AnnotateError as error:
+            self._note(error)
+            yield head.first + (self._block_addresses[number] << head.shift), "", 0
+            return
+        for index, address in enumerate(block.addresses):
+            try:
+                yield from list(self._stretches(block, index))
+            except AnnotateError as error:
+                self._note(error)
+                yield address, "", 0
 
     def section_of(self, address: LinkAddr) -> tuple[str, int] | None:
         """Section name and offset of an address of a module; None for a linked file, whose addresses say it all."""
@@ -187,8 +203,8 @@ class TableImage:
     def address_in(self, section_name: str, offset: int) -> LinkAddr | None:
         """The address of an offset in a section, None when there is no such section or it is shorter."""
         for section in self.sections:
-            if section.name == section_name and 0 <= offset <= section.size:
-                return LinkAddr(section.start + offset)
+            if section.name == section_name:
+                return LinkAddr(section.start + offset) if 0 <= offset <= section.size else None
         return None
 
     # Where an address or a name is.

@@ -29,7 +29,17 @@ STEP_SAME, STEP, ENTER_ONE, ENTER, ENTER_FILES, ELSEWHERE, NOTHING = range(240, 
 FIRST_ESCAPE = STEP_SAME
 
 #: Inflated bytes of one block. The largest of a Debian kernel has 60 KB; a MAINTAINERS file has 0.9 MB.
-MAX_BLOCK = 1 << 24
+MAX_BLOCK = 1 << 20
+MAX_TEXT = 1 << 24
+
+#: Bytes of a number in a column.
+MAX_WIDTH = 8
+
+#: Distances of code are in units of up to 1 << MAX_SHIFT bytes; instructions are not larger.
+MAX_SHIFT = 4
+
+#: Inlined calls met in one entry: a list that every token may move. The most in a Debian kernel (6.12) are 562.
+MAX_CALLS = 1 << 14
 
 #: Errors of reading bytes that are not what they should be.
 ERRORS = (IndexError, KeyError, ValueError, struct.error, zlib.error, OverflowError)
@@ -89,11 +99,11 @@ class Head(NamedTuple):
     source: int
 
 
-def unpack(data: bytes) -> bytes:
+def unpack(data: bytes, most: int = MAX_BLOCK) -> bytes:
     """The bytes of packed ones. Raises ValueError or ``zlib.error``."""
     size, position = read_uleb(data, 0)
-    if size > MAX_BLOCK:
-        raise ValueError(f"{size} bytes, more than {MAX_BLOCK}")
+    if size > most:
+        raise ValueError(f"{size} bytes, more than {most}")
     inflater = zlib.decompressobj(-15)
     result = inflater.decompress(data[position:], size + 1)
     if len(result) != size or not inflater.eof:
@@ -104,14 +114,14 @@ def unpack(data: bytes) -> bytes:
 def read_column(data: bytes, position: int, count: int) -> tuple[list[int], int]:
     """The numbers of a column, and the position behind it. Raises IndexError."""
     width = data[position]
+    if not 1 <= width <= MAX_WIDTH:
+        raise ValueError(f"a column of width {width}")
     position += 1
     end = position + width * count
     if end > len(data):
         raise IndexError("a column that ends behind its block")
     if width == 1:
         return list(data[position:end]), end
-    if width > 8:
-        raise ValueError(f"a column of numbers of {width} bytes")
     # As 64-bit numbers, a plane at a time: a third of the time of a loop over the numbers.
     wide = bytearray(8 * count)
     for plane in range(width):

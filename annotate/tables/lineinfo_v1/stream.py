@@ -9,6 +9,7 @@ from annotate.tables.lineinfo_v1.layout import (
     ENTER_FILES,
     ENTER_ONE,
     FIRST_ESCAPE,
+    MAX_CALLS,
     NOTHING,
     STEP,
     STEP_SAME,
@@ -52,6 +53,8 @@ class Calls:
             number = name >> 1 if name & 1 else self.newest - (name >> 1)
         if number < 0:
             raise ValueError("a name before the first")
+        if len(self.parents) >= MAX_CALLS:
+            raise ValueError(f"more than {MAX_CALLS} calls")
         self.recent.insert(0, len(self.parents))
         self.parents.append(parent)
         self.names.append(number)
