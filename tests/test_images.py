@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 from fake_world import BUILD_ID, RELEASE, build_kernel, build_module, extent
 
+from annotate.cli.lineinfo import main as lineinfo
 from annotate.debuginfo.elf import ElfFile
 from annotate.debuginfo.image import DebugImage
 from annotate.errors import NoDebugInfoError, UnreadableFileError, UnrecognisedFileError
@@ -241,3 +243,19 @@ def test_a_file_that_is_no_elf_file_is_refused_with_its_name(tmp_path: Path, con
     path.write_bytes(content)
     (error,) = _World(kernels=(path,)).images.open_explicit()
     assert str(error).startswith(f"{path}: ")
+
+
+def test_what_a_module_embeds_is_asked_only_when_there_is_nothing_better(files: Path, tmp_path: Path) -> None:
+    embedded, table = tmp_path / "bare" / "crasher.ko", tmp_path / "crasher.lineinfo"
+    embedded.parent.mkdir()
+    assert lineinfo(["embed", str(files / "right/crasher.ko"), "-o", str(embedded)]) == 0
+    subprocess.run(["strip", "-g", embedded], check=True)
+    assert lineinfo(["build", str(files / "right/crasher.ko"), "-o", str(table), "--jobs", "1"]) == 0
+    with_dwarf = files / "right/crasher.ko"
+    alone = _World(modules=(embedded,))
+    assert alone.ask("crasher") == str(embedded)
+    assert [note for note in alone.notes if note.startswith("using ")] == [
+        f"using {embedded} (given with -m): embedded v5"
+    ]
+    assert _World(modules=(embedded, with_dwarf)).ask("crasher") == str(with_dwarf)
+    assert _World(modules=(embedded, with_dwarf, table)).ask("crasher") == str(table)

@@ -215,6 +215,7 @@ class Images:
         missing = Missing.NO_MODULE if module else Missing.NO_KERNEL
         tried = []
         given: tuple[Candidate, OpenFile[Image]] | None = None  # by the user, though it is of another release
+        embedded: tuple[Candidate, OpenFile[Image]] | None = None
         for candidate, opened in self._openings(candidates, name):
             if isinstance(opened, AnnotateError):
                 if isinstance(opened, NoDebugInfoError):
@@ -229,8 +230,12 @@ class Images:
             elif kernel.release and opened.release and kernel.release != opened.release:
                 given = given or ((candidate, opened) if candidate.explicit else None)
                 tried.append(f"{candidate.path}: of kernel {opened.release}, the log is of {kernel.release}")
+            elif isinstance(opened.image, EmbeddedImage):
+                embedded = embedded or (candidate, opened)  # as right as the tool that made it: anything else is better
             else:
                 return self._take(candidate, opened)
+        if embedded is not None:
+            return self._take(*embedded)
         if given is not None:
             candidate, opened = given
             self._warn_once(
