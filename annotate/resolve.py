@@ -36,6 +36,10 @@ class KernelImage(Protocol):
         """Whether it is a module (relocatable, sizes may differ at the end of a section)."""
 
     @property
+    def arch(self) -> str:
+        """Its architecture as ``uname -m`` nearly has it; empty when it is not known."""
+
+    @property
     def is_partial(self) -> bool:
         """Whether it knows some functions only: what it does not find may exist all the same."""
 
@@ -190,8 +194,15 @@ def _fitting_symbols(frame: Frame, image: KernelImage) -> list[Symbol] | Missing
     return Missing.SIZE_DIFFERS
 
 
+#: Machines whose return register holds the address of the call itself, not of what is behind it (SPARC V9, CALL and
+#: JMPL: ``%o7`` is the PC of the instruction).
+_RETURNS_TO_THE_CALL = frozenset({"sparc", "sparc64"})
+
+
 def _locate(frame: Frame, image: KernelImage, symbol: Symbol) -> Chain:
     """The chain for a frame, if it means this symbol; empty when there is no line."""
+    if frame.pc is PcKind.RETURN and image.arch in _RETURNS_TO_THE_CALL:
+        frame = frame._replace(pc=PcKind.EXACT)
     address = LinkAddr(symbol.address + frame.offset)
     size = symbol.size if frame.size is None else frame.size
     if frame.pc is PcKind.EXACT and frame.offset < size:
@@ -222,7 +233,7 @@ def _resolve_raw(frame: Frame, image: KernelImage, slide: int | None) -> Resolut
     if frame.address is None or slide is None:
         return Resolution(frame, (), Missing.NO_OFFSET)
     address = _to_link(frame.address, slide)
-    if frame.pc is PcKind.RETURN:
+    if frame.pc is PcKind.RETURN and image.arch not in _RETURNS_TO_THE_CALL:
         address = LinkAddr(address - 1)
     symbol = image.symbol_at(address)
     if symbol is None:

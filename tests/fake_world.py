@@ -57,6 +57,7 @@ class FakeImage:
     """A kernel or a module made of symbols with rows. Implements ``annotate.resolve.KernelImage``."""
 
     is_partial = False
+    arch = "x86_64"
 
     def __init__(self, *, is_module: bool = False, calls: Mapping[int, int] | None = None) -> None:
         self._is_module = is_module

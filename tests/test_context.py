@@ -219,3 +219,15 @@ def test_a_hostile_line_of_a_megabyte_does_not_hang(line: str) -> None:
     # A guard against a search that takes quadratic time; no statement about speed.
     script = f"N = 1 << 20; from annotate.log.context import *; LogContext().observe({line}); read_ahead([{line}])"
     subprocess.run([sys.executable, "-c", script], check=True, timeout=5)
+
+
+def test_the_last_breaking_event_of_s390_is_a_branch_and_not_behind_one() -> None:
+    context = LogContext()
+    assert _kinds(
+        context,
+        b"Call Trace:",
+        b" [<00000000003d0f5e>] f+0x12/0x34 ",
+        b"[   12.5] Last Breaking-Event-Address:",
+        b"[   12.5]  [<00000000003d0f5e>] f+0x12/0x34",
+        b"[   12.5]  [<00000000003d0f5e>] f+0x12/0x34",
+    ) == [PcKind.RETURN, PcKind.EXACT, PcKind.RETURN]

@@ -448,3 +448,66 @@ def test_a_hostile_line_of_a_megabyte_does_not_hang(line: str) -> None:
     # A guard against a search that takes quadratic time, which would be hours; no statement about speed.
     script = f"N = 1 << 20; from annotate.log.grammar import *; find_frames(LogLine(1, {line}, b''))"
     subprocess.run([sys.executable, "-c", script], check=True, timeout=6)
+
+
+@pytest.mark.parametrize(
+    ("line", "pc"),
+    [
+        # Real lines of each architecture: what is an instruction pointer, and what a return address.
+        (b"PC is at shmem_getpage_gfp+0x584/0x72c", PcKind.EXACT),
+        (b"LR is at shmem_getpage_gfp+0x454/0x72c", PcKind.RETURN),
+        (b"[    0.704802] epc : walk_stackframe+0xac/0xc2", PcKind.EXACT),
+        (b"[    0.704941]  ra : dump_backtrace+0x1a/0x22", PcKind.RETURN),
+        (b"epc   : 8576591c mt7615_mcu_add_bss+0xd0/0x3c0 [mt7615_common]", PcKind.EXACT),
+        (b"ra    : 857659f0 mt7615_mcu_add_bss+0x1a4/0x3c0 [mt7615_common]", PcKind.RETURN),
+        (b"   ra: 9000000001058660 memmap_init_zone_device+0x120/0x1b0", PcKind.RETURN),
+        (b"  ERA: 9000000001058044 __init_zone_device_page.constprop.0+0x4/0x1a0", PcKind.EXACT),
+        (b"NIP [c00000000022d79c] partition_sched_domains_locked+0x1ac/0x5f0", PcKind.EXACT),
+        (b"LR [c00000000022d798] partition_sched_domains_locked+0x1a8/0x5f0", PcKind.RETURN),
+        (b"    LR = slb_insert_entry+0x19c/0x2d0", PcKind.RETURN),
+        (b"--- interrupt: 700 at assert_slb_presence+0x2c/0x70", PcKind.EXACT),
+        (b"[c000000049a87710] [c0000000000286fc] __switch_to+0x43c/0x6d0", PcKind.RETURN),
+        (b"[c000000049a87710] [c0000000000286fc] __switch_to+0x43c/0x6d0 (unreliable)", PcKind.RETURN),
+        (
+            b"Krnl PSW : 0704c00180000000 0000015710cda7fe (__list_del_entry_valid_or_report+0xfe/0x128)",
+            PcKind.EXACT,
+        ),
+        (
+            b"Krnl PSW : 0704d00180000000 000003ff8086d036 ([<000003ff8086d036>] will_oops_init+0x36/0x1000 [oops])",
+            PcKind.EXACT,
+        ),
+        (b" IAOQ[0]: mem_init+0xb0/0x150", PcKind.EXACT),
+        (b" IAOQ[1]: mem_init+0xb4/0x150", PcKind.EXACT),
+        (b" RP(r2): start_kernel+0x6c8/0x1190", PcKind.RETURN),
+        (b"TPC: <apply_relocate_add+0x230/0x240>", PcKind.EXACT),
+        (b"pc is at sysfs_create_group+0x28/0x160", PcKind.EXACT),
+        (b"ra is at topology_cpu_callback+0x68/0xc0", PcKind.RETURN),
+        (b"PC: [<00005a1a>] do_040writeback1+0xae/0x160", PcKind.EXACT),
+        (b"PC: 0x8004a2f4 (do_page_fault+0x1c/0x2a4)", PcKind.EXACT),
+        (b"| [ERET  ]: __list_del_entry_valid+0x12/0x1a0", PcKind.EXACT),
+        (b"[BLINK ]: tcp_clean_rtx_queue+0x2a4/0xc88", PcKind.RETURN),
+        (b"WARNING: fs/jfs/jfs_dmap.c:2867 at dbAdjTree+0x454/0x4e0, CPU#0: jfsCommit/112", PcKind.EXACT),
+        (
+            b"WARNING: [time_after(jiffies, timeout)] io_uring/io_uring.c:3026 at io_ring_exit_work+0x44c/0xbc0, CPU#",
+            PcKind.EXACT,
+        ),
+        (b"object type: timer_list hint: hid_retry_timeout+0x0/0xd0", PcKind.ENTRY),
+    ],
+    ids=lambda value: value.decode()[:40] if isinstance(value, bytes) else value.value,
+)
+def test_what_an_address_means_on_every_architecture(line: bytes, pc: PcKind) -> None:
+    assert [frame.pc for frame in _frames(line)] == [pc]
+    assert [frame.pc for frame in _frames(b"<4>[   20.164292][    C1] " + line + b" ")] == [pc]
+
+
+def test_both_frames_of_an_arm_entry_are_found() -> None:
+    line = b"[<80de054c>] (show_stack+0x0/0x14) from [<80de7c10>] (dump_stack+0x154/0x1a8)"
+    assert [(frame.symbol, frame.pc) for frame in _frames(line)] == [
+        (b"show_stack", PcKind.ENTRY),
+        (b"dump_stack", PcKind.RETURN),
+    ]
+
+
+def test_a_module_within_angle_brackets_is_the_frames() -> None:
+    frame = _only(b"TPC: <ehci_init_driver+0x0/0x160 [ehci_hcd]>")
+    assert (frame.module, b"TPC: <ehci_init_driver+0x0/0x160 [ehci_hcd]>"[frame.end :]) == (b"ehci_hcd", b">")

@@ -314,6 +314,12 @@ def test_a_return_address_is_looked_up_one_byte_earlier() -> None:
     assert _answer(_plain(), _frame("read+0x9/0x40")) == ["read@1000.c:108 in read"]
 
 
+def test_on_sparc_a_return_address_is_that_of_the_call() -> None:
+    image = _plain()
+    image.arch = "sparc64"
+    assert _answer(image, _frame("read+0x8/0x40")) == ["read@1000.c:108 in read"]
+
+
 def test_an_instruction_pointer_is_looked_up_as_it_is() -> None:
     assert _answer(_plain(), _frame("read+0x8/0x40", PcKind.EXACT)) == ["read@1000.c:108 in read"]
     assert _answer(_plain(), _frame("read+0x0/0x40", PcKind.EXACT)) == ["read@1000.c:100 in read"]

@@ -78,6 +78,7 @@ class _Recorder:
         self._wanted = wanted
         self.source = image.source
         self.is_module = image.is_module
+        self.arch = image.arch
 
     def prepare(self, names: Iterable[bytes]) -> None:
         """See ``annotate.resolve.KernelImage``, as for all of the following."""

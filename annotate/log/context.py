@@ -41,6 +41,7 @@ class LogContext:
     def __init__(self, slides: Sequence[int | None] = (), kernel: KernelId | None = None) -> None:
         self._slides = slides
         self._pc: tuple[bytes, int, int | None, bytes] | None = None
+        self._is_branch_next = False
         self.facts = Facts(0, kernel or KernelId(), slides[0] if slides else None)
 
     def observe(self, body: bytes) -> None:
@@ -58,6 +59,8 @@ class LogContext:
             self.facts = self.facts._replace(slide=_slide_of(body, self.facts.slide))
         elif b"---[ end " in body:
             self._pc = None
+        elif b"Last Breaking-Event" in body:
+            self._is_branch_next = True
 
     def _start_boot(self, match: regex.Match[bytes]) -> None:
         boot = self.facts.boot + 1
@@ -78,17 +81,19 @@ class LogContext:
         """Let the trace around them correct what the frames of one line mean on their own.
 
         A trace entry that repeats the interrupted instruction pointer (``RIP:``, ``pc :``) of the dump above it is that
-        pc, not a return address.
+        pc, not a return address. Nor is the entry behind ``Last Breaking-Event-Address:`` one: it is the branch that
+        was taken last (``show_last_breaking_event()``, ``arch/s390/kernel/dumpstack.c``).
         """
         placed = []
         for frame in frames:
             identity = (frame.symbol, frame.offset, frame.size, frame.module)
+            pc = frame.pc
             if frame.format in ("instruction_pointer", "program_counter"):
                 self._pc = identity
-            elif frame.in_trace and frame.pc is PcKind.RETURN and identity == self._pc:
-                placed.append(frame._replace(pc=PcKind.EXACT))
-                continue
-            placed.append(frame)
+            elif frame.in_trace and pc is PcKind.RETURN and (identity == self._pc or self._is_branch_next):
+                pc = PcKind.EXACT
+            self._is_branch_next = False
+            placed.append(frame if pc is frame.pc else frame._replace(pc=pc))
         return placed
 
 

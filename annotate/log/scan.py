@@ -11,7 +11,7 @@ from annotate.model import LogBlock, LogLine
 #: What every line of interest holds one of. Frames: ``name+0x..``, raw kernel addresses of 64-bit machines.
 FRAME_MARKERS = (b"+0x", b"0xffff")
 #: Facts about the kernel and bounds of traces, read by ``context.py``.
-CONTEXT_MARKERS = (b"Linux version ", b"Kernel Offset: ", b" PID: ", b"---[ end ")
+CONTEXT_MARKERS = (b"Linux version ", b"Kernel Offset: ", b" PID: ", b"---[ end ", b"Last Breaking-Event")
 MARKERS = FRAME_MARKERS + CONTEXT_MARKERS
 
 #: A line longer than this passes through unread. It bounds what is held back; the longest real line that held frames
