@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from annotate.debuginfo.generate import Description, contents, outline
 from annotate.debuginfo.tokenizer import Tokenizer
 from annotate.model import LinkAddr
+from annotate.tables.encode import encode_image, learn_codes
 from annotate.tables.lineinfo_v1 import TableFile, TableImage
-from annotate.tables.writer import FileWriter, encode_image, learn_codes
+from annotate.tables.writer import FileWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

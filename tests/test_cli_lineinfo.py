@@ -329,3 +329,16 @@ def test_a_full_output_is_one_sentence_and_status_1(kernel: Path) -> None:
         )
     assert done.returncode == 1
     assert done.stderr.decode().splitlines() == ["lineinfo: output lost: No space left on device"]
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_build_names_what_was_damaged_and_makes_a_table_of_the_rest(jobs: str, tmp_path: Path) -> None:
+    path = damaged_kernel(tmp_path / "vmlinux", 12)
+    table = tmp_path / "t.lineinfo"
+    done = run("build", path, "-o", table, "--jobs", jobs)
+    sentences = done.stderr.decode().splitlines()
+    assert done.returncode == 0
+    assert all(f"{path}: damaged at .debug_line+0xffff" in sentence for sentence in sentences[:10])
+    assert all(sentence.endswith("; the table has no lines of it") for sentence in sentences[:10])
+    assert sentences[10:] == ["lineinfo: and 2 more"]
+    assert run("dump", table).stdout == run("dump", path).stdout

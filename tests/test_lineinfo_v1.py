@@ -44,8 +44,9 @@ from annotate.kernel.build import Options, build, sources_in
 from annotate.model import LinkAddr, Location, Symbol
 from annotate.tables import tokens
 from annotate.tables.contents import Entry, ImageContents, Section
+from annotate.tables.encode import encode_image, encode_maintainers
 from annotate.tables.lineinfo_v1 import TableFile, TableImage
-from annotate.tables.writer import FileWriter, encode_image, encode_maintainers
+from annotate.tables.writer import FileWriter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

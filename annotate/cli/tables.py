@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 PROGRAM = "lineinfo"
 COMMANDS = ("build", "info")
 
-EXIT_DONE, EXIT_FAILED = 0, 1
+EXIT_DONE = 0
+
+#: Damaged places of the sources that are named.
+_MOST_DAMAGE = 10
 
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -75,6 +78,10 @@ def _build(options: argparse.Namespace) -> int:
         raise UnreadableFileError(options.output, f"cannot be written: {error.strerror or error}") from error
     for problem in report.left_out:
         complain(PROGRAM, f"{problem}; left out")
+    for problem in report.damage[:_MOST_DAMAGE]:
+        complain(PROGRAM, f"{problem}; the table has no lines of it")
+    if len(report.damage) > _MOST_DAMAGE:
+        complain(PROGRAM, f"and {len(report.damage) - _MOST_DAMAGE} more")
     return EXIT_DONE
 
 

@@ -23,20 +23,20 @@ from annotate.debuginfo.tokenizer import Tokenizer
 from annotate.errors import AnnotateError, DamagedFileError, NoDebugInfoError
 from annotate.kernel.images import open_image
 from annotate.kernel.locate import is_kernel_name, module_name
-from annotate.tables.writer import FileWriter, encode_image, encode_maintainers, learn_codes
+from annotate.tables.encode import encode_image, encode_maintainers, learn_codes
+from annotate.tables.writer import FileWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from typing import IO
 
-    from annotate.debuginfo.elf import Buffer
     from annotate.debuginfo.generate import Outline
     from annotate.debuginfo.image import DebugImage
     from annotate.debuginfo.tokenizer import Stretch
     from annotate.kernel.images import OpenFile
     from annotate.model import LinkAddr
+    from annotate.tables.encode import Codes, EncodedImage
     from annotate.tables.tokens import Tokens
-    from annotate.tables.writer import Codes, EncodedImage
 
 
 class Source(NamedTuple):
@@ -57,10 +57,14 @@ class Options(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What a build has done: files without a table, each with the reason, and the size of the output."""
+    """What a build has done: files without a table, each with the reason, and the size of the output.
+
+    ``damage`` is what of the files that were used could not be read: units that the table has no lines of.
+    """
 
     images: int
     left_out: Sequence[AnnotateError]
+    damage: Sequence[AnnotateError]
     size: int
 
 
@@ -104,7 +108,7 @@ def build(sources: Sequence[Source], output: str, options: Options, advance: Cal
         size = file.tell()
         file.seek(0)
         file.write(header)
-    return Report(len(images), builder.left_out, size)
+    return Report(len(images), builder.left_out, list(builder.damage.values()), size)
 
 
 class _Builder:
@@ -115,6 +119,7 @@ class _Builder:
         self._done = 0
         self.codes: Codes | None = None
         self.left_out: list[AnnotateError] = []
+        self.damage: dict[str, AnnotateError] = {}  # by what it says: several processes may meet the same
 
     def encode(self, sources: Sequence[Source], pool: ProcessPoolExecutor | None) -> list[EncodedImage]:
         """The images of all sources that can be used: kernels first, then modules by name."""
@@ -133,8 +138,9 @@ class _Builder:
         tasks = [(source, self._options, codes) for source in by_size]
         results = pool.map(_encode_module, tasks) if pool is not None else map(_encode_module, tasks)
         encoded = {}
-        for source, result in zip(by_size, results, strict=True):
+        for source, (result, damage) in zip(by_size, results, strict=True):
             encoded[source] = result
+            self._note(damage)
             self._add(_size(source.path))
         for source in rest:
             result = encoded[source]
@@ -143,6 +149,10 @@ class _Builder:
             elif result is not None:
                 images.append(result)
         return images
+
+    def _note(self, damage: Iterable[AnnotateError]) -> None:
+        for error in damage:
+            self.damage.setdefault(str(error), error)
 
     def _add(self, size: float) -> None:
         self._done += int(size)
@@ -162,8 +172,9 @@ class _Builder:
         tasks = [_Piece(source.path, drawn.shift, options.has_inlines, tuple(piece)) for piece in drawn.pieces]
         tokens = []
         try:
-            for some in pool.map(_tokens, tasks) if pool is not None else map(_tokens, tasks):
+            for some, damage in pool.map(_tokens, tasks) if pool is not None else map(_tokens, tasks):
                 tokens.append(some)
+                self._note(damage)
                 self._add(size / len(tasks))
             codes = learn_codes([tokens]) if self.codes is None else self.codes
             image = encode_image(contents(drawn, tokens, description, has_inlines=options.has_inlines), codes)
@@ -189,39 +200,43 @@ class _Piece(NamedTuple):
     stretches: tuple[Stretch, ...]
 
 
-#: The tokenizer of the file that this process works on, by path and how it was made, and the file's bytes.
-_tokenizers: dict[tuple[str, int, bool], tuple[Tokenizer, Buffer]] = {}
+#: The tokenizer of the file that this process works on, by path and how it was made, and the file.
+_tokenizers: dict[tuple[str, int, bool], tuple[Tokenizer, DebugImage]] = {}
 
 
-def _tokens(piece: _Piece) -> Tokens:
-    """Runs in a process of the pool."""
+def _tokens(piece: _Piece) -> tuple[Tokens, list[AnnotateError]]:
+    """The tokens of a piece, and what of the file was found broken so far. Runs in a process of the pool."""
     key = piece.path, piece.shift, piece.has_inlines
     if key not in _tokenizers:
         _tokenizers.clear()
         image = open_image(piece.path).image
-        _tokenizers[key] = Tokenizer(image.lines, piece.shift, inlines=piece.has_inlines), image.data
-    tokenizer, data = _tokenizers[key]
+        _tokenizers[key] = Tokenizer(image.lines, piece.shift, inlines=piece.has_inlines), image
+    tokenizer, image = _tokenizers[key]
     tokens = tokenizer.tokens(piece.stretches)
+    data = image.data
     if isinstance(data, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         data.madvise(mmap.MADV_DONTNEED)  # the kernel maps 16 pages for each that is touched: 100 MB of a vmlinux
-    return tokens
+    return tokens, image.damage
 
 
-def _encode_module(task: tuple[Source, Options, Codes]) -> EncodedImage | AnnotateError | None:
-    """Runs in a process of the pool. None where nothing of the module is wanted."""
+def _encode_module(
+    task: tuple[Source, Options, Codes],
+) -> tuple[EncodedImage | AnnotateError | None, list[AnnotateError]]:
+    """A module, None where nothing of it is wanted, and what was found broken. Runs in a process of the pool."""
     source, options, codes = task
     try:
         opened = open_image(source.path)
         drawn, description = _outline_of(opened, source, options)
         if drawn is None:
-            return None
+            return None, []
         tokenizer = Tokenizer(opened.image.lines, drawn.shift, inlines=options.has_inlines)
         tokens = [tokenizer.tokens(piece) for piece in drawn.pieces]
-        return encode_image(contents(drawn, tokens, description, has_inlines=options.has_inlines), codes)
+        image = encode_image(contents(drawn, tokens, description, has_inlines=options.has_inlines), codes)
     except AnnotateError as error:
-        return error
+        return error, []
     except _TOO_LARGE as error:
-        return _too_large(source, error)
+        return _too_large(source, error), []
+    return image, opened.image.damage
 
 
 def _outline(source: Source, options: Options) -> tuple[Outline | None, Description]:
