@@ -6,7 +6,6 @@ hundreds of thousands of addresses; where one is not obvious it is named where i
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 from annotate.debuginfo import lineprogram
@@ -15,12 +14,11 @@ from annotate.debuginfo.attributes import (
     AT_LANGUAGE,
     AT_NAME,
     AT_STMT_LIST,
-    FORM_LINE_STRP,
-    FORM_STRP,
 )
 from annotate.debuginfo.inlines import ASSEMBLERS, FunctionIndex, call_chain
-from annotate.debuginfo.lineheader import program_size, read_line_program
-from annotate.debuginfo.paths import tree_path, tree_roots
+from annotate.debuginfo.linefiles import NamedFiles, line_of, row_with_line, sequences_of, text
+from annotate.debuginfo.lineheader import read_line_program
+from annotate.debuginfo.orphans import OrphanLines
 from annotate.debuginfo.unitindex import UnitIndex
 from annotate.debuginfo.units import DECODING_ERRORS, DebugSections, Unit
 from annotate.errors import AnnotateError
@@ -30,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from annotate.debuginfo.inlines import Call
-    from annotate.debuginfo.lineheader import LineProgram, String
+    from annotate.debuginfo.linefiles import SequenceRows
     from annotate.debuginfo.lineprogram import LineRows
 
 
@@ -160,135 +158,6 @@ class DwarfLines:
         return self._units[offset]
 
 
-class _NamedFiles:
-    """The file names of one line program, as paths in the kernel tree."""
-
-    def __init__(self, program: LineProgram, string: Callable[[int, int], bytes], comp_dir: str, name: str) -> None:
-        self._program = program
-        self._string = string
-        self._comp_dir = comp_dir
-        self._unit_name = name
-        self._paths: dict[int, str] = {}
-        self._roots: tuple[str, ...] | None = None
-
-    def path(self, number: int) -> str:
-        """The path of a file number of the program, empty when it has none."""
-        path = self._paths.get(number)
-        if path is None:
-            path = self._paths[number] = self._find(number)
-        return path
-
-    def _find(self, number: int) -> str:
-        program = self._program
-        if not 0 <= number < len(program.files):
-            return ""
-        name, directory_number = program.files[number]
-        directories = program.directories
-        comp_dir = self._comp_dir
-        if program.encoding.version >= 5:
-            if directories:
-                comp_dir = self._text(directories[0])
-        elif number == 0:
-            return tree_path("", self._unit_name, comp_dir, ())
-        if self._roots is None:
-            self._roots = tree_roots(comp_dir, map(self._text, directories))
-        # Directory 0 is the compilation directory itself; other relative ones are as seen from it.
-        directory = self._text(directories[directory_number]) if 0 < directory_number < len(directories) else ""
-        return tree_path(directory, self._text(name), comp_dir, self._roots)
-
-    def _text(self, name: String) -> str:
-        return _text(name if isinstance(name, bytes) else self._string(*name))
-
-
-class OrphanLines:
-    """Line programs that no unit names: assembly that was built with lines and without .debug_info.
-
-    They are decoded when an address is in no unit; most files have none.
-    """
-
-    def __init__(self, sections: DebugSections, index: UnitIndex) -> None:
-        self._sections = sections
-        self._index = index
-        self._programs: list[tuple[lineprogram.LineRows, _NamedFiles]] | None = None
-
-    def chain(self, address: int, start: int, end: int) -> tuple[Location, ...]:
-        """As ``DwarfLines.chain``; without .debug_info there are no inlined calls and no names."""
-        for rows, files in self._read():
-            found = rows.find(address)
-            index = None
-            if found is not None and rows.addresses[found[0]] >= start:
-                index = _with_line(rows, *found, start)
-            elif found is not None:
-                index = rows.first_between(address, end)
-            if index is not None and _line(rows.rows[index]):
-                row = rows.rows[index]
-                path = files.path(row >> lineprogram.FILE_SHIFT)
-                return (Location(path, _line(row), "", inlined=False),)
-        return ()
-
-    def bounds_between(self, start: int, end: int) -> list[int]:
-        """See ``DwarfLines.orphan_bounds_between``."""
-        return [
-            bound
-            for rows, _ in self._read()
-            for sequence in rows.sequences()
-            if sequence.start < end and sequence.end > start
-            for bound in (*rows.addresses[sequence.first : sequence.last], sequence.end)
-            if start < bound < end
-        ]
-
-    def sequences(self) -> list[_SequenceRows]:
-        """As ``UnitLines.sequences``."""
-        return [found for rows, files in self._read() for found in _sequences(rows, files)]
-
-    def _read(self) -> list[tuple[lineprogram.LineRows, _NamedFiles]]:
-        if self._programs is None:
-            self._programs = []
-            section = self._sections.line
-            named = self._index.line_programs() if section is not None else set()
-            offset = 0
-            if self._index.damage:
-                # A unit that cannot be read may be the one that names a program: its lines would lack inlined calls.
-                section = None
-            while section is not None and offset < section.size:
-                try:
-                    length = program_size(section, offset, self._sections.source, self._sections.byte_order)
-                    if offset not in named:
-                        program = read_line_program(
-                            section, offset, 8, self._sections.source, self._sections.byte_order
-                        )
-                        rows = lineprogram.LineRows(program)
-                        rows.sequences()
-                        self._programs.append((rows, _NamedFiles(program, self._string, "", "")))
-                except AnnotateError as error:
-                    # What no unit names may as well be padding between programs: the rest is not read.
-                    if offset not in named and any(section.read(offset, min(offset + 4, section.size))):
-                        self._index.damage.setdefault(-1 - offset, error)
-                    break
-                offset += length
-        return self._programs
-
-    def _string(self, value: int, form: int) -> bytes:
-        section = {FORM_LINE_STRP: self._sections.line_str, FORM_STRP: self._sections.str}.get(form)
-        return section.string(value) if section is not None else b""
-
-
-_SequenceRows = tuple[int, int, "Callable[[], Iterator[tuple[int, str, int]]]"]
-
-
-def _sequences(rows: LineRows, files: _NamedFiles) -> list[_SequenceRows]:
-    """Start, end and rows (address, file, line) of each sequence."""
-
-    def between(first: int, last: int) -> Iterator[tuple[int, str, int]]:
-        for index in range(first, last):
-            row = rows.rows[index]
-            yield rows.addresses[index], files.path(row >> lineprogram.FILE_SHIFT), _line(row)
-
-    return [
-        (sequence.start, sequence.end, partial(between, sequence.first, sequence.last)) for sequence in rows.sequences()
-    ]
-
-
 class UnitLines:
     """Rows, functions and file names of one unit, each decoded when first asked for."""
 
@@ -298,17 +167,17 @@ class UnitLines:
         sections = unit.sections
         stmt_list = unit.number(AT_STMT_LIST)
         self.rows: LineRows | None = None
-        self._files: _NamedFiles | None = None
+        self._files: NamedFiles | None = None
         try:
             if stmt_list is not None and sections.line is not None:
                 size, order = unit.encoding.address_size, sections.byte_order
                 program = read_line_program(sections.line, stmt_list, size, sections.source, order)
                 self.rows = lineprogram.LineRows(program)
                 comp_dir, name = (
-                    _text(unit.string(*unit.root[attribute])) if attribute in unit.root else ""
+                    text(unit.string(*unit.root[attribute])) if attribute in unit.root else ""
                     for attribute in (AT_COMP_DIR, AT_NAME)
                 )
-                self._files = _NamedFiles(program, unit.string, comp_dir, name)
+                self._files = NamedFiles(program, unit.string, comp_dir, name)
             self.functions = FunctionIndex(unit)
         except DECODING_ERRORS as error:
             raise unit.damaged(error) from error
@@ -328,7 +197,7 @@ class UnitLines:
         calls = call_chain(self.units, self.unit, self.functions, address)
         found = rows.find(address)
         if found is not None and rows.addresses[found[0]] >= start:
-            index = _with_line(rows, *found, start)
+            index = row_with_line(rows, *found, start)
             if index is not None and index != found[0]:
                 near = call_chain(self.units, self.unit, self.functions, rows.addresses[index])
                 return self._near(calls, near, rows.rows[index])
@@ -337,7 +206,7 @@ class UnitLines:
             return self._locations(calls[1:], calls[0].file, calls[0].line)
         else:
             index = rows.first_between(address, end)
-        if index is None or _line(rows.rows[index]) == 0:
+        if index is None or line_of(rows.rows[index]) == 0:
             return ()
         if found is None or index != found[0]:
             calls = call_chain(self.units, self.unit, self.functions, rows.addresses[index])
@@ -400,28 +269,6 @@ class UnitLines:
         """The path in the kernel tree of a file number of this unit's line program, empty when there is none."""
         return self._files.path(number) if self._files is not None else ""
 
-    def sequences(self) -> list[_SequenceRows]:
+    def sequences(self) -> list[SequenceRows]:
         """Start, end and rows (address, file, line) of each sequence."""
-        return [] if self.rows is None or self._files is None else _sequences(self.rows, self._files)
-
-
-def _with_line(rows: LineRows, index: int, first: int, start: int) -> int | None:
-    """The row at ``index``, or the nearest before it that has a line, back to ``start`` and the sequence's first row.
-
-    Line 0 is "no line of its own" (DWARF 5 section 6.2.2).
-    """
-    while _line(rows.rows[index]) == 0:
-        if index == first or rows.addresses[index - 1] < start:
-            return None
-        index -= 1
-    return index
-
-
-def _line(row: int) -> int:
-    """The line of a packed row; 0 where damage took it below zero."""
-    line = row & lineprogram.LINE_MASK
-    return line if line < lineprogram.LINE_LIMIT else 0
-
-
-def _text(data: bytes) -> str:
-    return data.decode("utf-8", "surrogateescape")
+        return [] if self.rows is None or self._files is None else sequences_of(self.rows, self._files)
