@@ -28,49 +28,64 @@ _HEX = rb"[0-9a-f]{1,16}+"
 _OLD_ADDRESS = rb"\[<[0-9a-f]{8,16}>\]"
 _PLAIN_ADDRESS = rb"[0-9a-f]{8,16}"
 
-_ATOM = regex.compile(
-    rb"(?:(?<![\w.$])|(?<=\x1b\[[\d;]*+m))(?P<symbol>"
+_COLOUR_CODE = rb"\x1b\[[\d;]*+[mK]"
+_FRAME = (
+    rb"(?P<symbol>"
     + _NAME
     + rb")\+0x(?P<offset>"
     + _HEX
     + rb")/0x(?P<size>"
     + _HEX
-    + rb")(?![\w.$])"
-    rb"(?P<bracket> \[(?P<module>[\w-]++)(?: (?P<build_id>[0-9a-f]{2,64}+))?\])?"
+    + rb")(?![\w.$]|=$)(?:BETWEEN(?: |\xc2\xa0)\[(?P<module>[\w-]++)(?: (?P<build_id>[0-9a-f]{2,64}+))?\])?"
+)
+_ATOM = regex.compile(rb"(?<![\w.$])" + _FRAME.replace(b"BETWEEN", b""))
+
+#: The same in a line with demangled paths, with colours, or with what JSON and ``dmesg`` write for colours and control
+#: characters. None is a part of a name, and a name that a colour cuts is none.
+_ATOM_AMONG_ESCAPES = regex.compile(
+    rb"(?=[A-Za-z_.$])(?:(?<![\w.$\\])(?<!::)(?<!(?:\x1b|\\u001b|\\x1b)\[[\d;]*+)"
+    rb"|(?<=(?<![\w.$])(?:" + _COLOUR_CODE + rb"){1,16}+)"
+    rb"|(?<=\\(?:[nrt]|x0[9ad]|u000[9ad]|(?:u001b|x1b)\[[\d;]*+[mK])))"
+    + _FRAME.replace(b"BETWEEN", rb"(?:" + _COLOUR_CODE + rb")*+")
 )
 
 #: A 64-bit kernel address on its own: both x86-64 and arm64 kernels live in the top 2**48 bytes. Hashed pointers have
 #: their upper half zero and never match.
 _RAW = regex.compile(rb"(?<![\w.$+/-])0x(?P<address>ffff[0-9a-f]{12})(?![\w.$/-])")
 
-_COLOUR = regex.compile(rb"\x1b\[[\d;]*[mK]")
+_COLOUR = regex.compile(_COLOUR_CODE)
 #: More than any row looks back, so that a coloured line of many frames is not copied whole for each.
 _CONTEXT_SIZE = 4096
 
-#: What makes a line end behind a trace entry: marks of the unwinder, closing quotes, colours.
+#: What makes a line end behind a trace entry: marks of the unwinder, closing quotes, colours; in a JSON string of many
+#: lines, its escape.
 _END_OF_ENTRY = regex.compile(
-    rb"(?: ?\((?:[A-Z]+|unreliable)\))?(?: <[0-9a-f]{8,16}>)?(?:[\s\"',;}]|\x1b\[[\d;]*[mK]|\\n)*+$"
+    rb"(?: ?\((?:[A-Z]+|unreliable)\))?(?: <[0-9a-f]{8,16}>)?(?:[\s\"',;}]|\x1b\[[\d;]*[mK]|\\[rt])*+(?:$|\\n)"
 )
 
 #: The mark of a trace entry that is pt_regs' own pc (dump_backtrace_entry(), arch/arm64/kernel/stacktrace.c, 6.12).
 _INTERRUPTED = regex.compile(rb" \([A-Z]*P[A-Z]*\)")
 
-#: A location that stands behind a frame already: ours and the kernel's ``(a/b.c:12)``, syzbot's ``a/b.c:12``.
+#: A location that stands behind a frame already: ours and the kernel's ``(a/b.c:12)``, syzbot's
+#: ``a/b.c:12``, drgn's ``in f at a/b.c:12:3``.
 _ANNOTATION = regex.compile(
     rb" (?:\((?:\?(?::\d+)?|[^()\n]{0,4096}?[./][^()\n]{0,4096}?:\d+)(?:[,)]| in | or )"
     rb"|[\w./+-]{1,4096}\.(?:[chS]|cc|rs):\d+\b)"
+    rb"|\) in [\w.]{1,512} at [\w./+-]{1,4096}:\d+\b"
 )
 
 _ADDRESS_BEFORE = regex.compile(rb"(?r)\[<(?P<address>[0-9a-f]{16})>\] ?(?:\? ?)?")
 _BRACKET_BEFORE = regex.compile(rb"(?r)/0x[0-9a-f]{1,16} \[[\w-]{1,64}(?: [0-9a-f]{2,64})?\][ \t]*(?:\? ?)?")
+#: Kernels before 2.6.27 print ``:module:function``.
+_MODULE_BEFORE = regex.compile(rb"(?r)(?<=[\s>]):(?P<module>[A-Za-z][\w-]{0,63}):")
 _ADDRESS_BEHIND = regex.compile(rb" <(?P<address>[0-9a-f]{16})>")
 
 FRAME_FORMATS: tuple[FrameFormat, ...] = (
     FrameFormat(
         "instruction_pointer",
         "x86",
-        b"IP: ",
-        rb"\b[RE]?IP: +(?:00[0-9a-f]{2}:)?(?:" + _OLD_ADDRESS + rb" +)*",
+        b"IP",
+        rb"\b[RE]?IP(?:: +|  (?=\[<))(?:00[0-9a-f]{2}:)?(?:" + _OLD_ADDRESS + rb" +)*",
         PcKind.EXACT,
         "show_ip(), arch/x86/kernel/dumpstack.c",
         b"[   20.164292] RIP: 0010:helper+0x17/0x40 [oopser]",
@@ -385,7 +400,7 @@ FRAME_FORMATS: tuple[FrameFormat, ...] = (
         "trace_entry",
         "all",
         b"",
-        rb"(?:(?:^|[\]>;|\"']|\xe2\x94\x82|\x1b\[[\d;]*m)[ \t]*|(?:[:}]|\d:\d\d)[ \t]{2,})(?:"
+        rb"(?:(?:^|[\]>;|\"']|\xe2\x94\x82|\x1b\[[\d;]*m|\\[nrt]|\\x09)[ \t]*|(?:[:}]|\d:\d\d)[ \t]{2,})(?:"
         + _OLD_ADDRESS
         + rb" ?)?(?:\? ?)?",
         PcKind.RETURN,
@@ -412,7 +427,8 @@ def find_frames(line: LogLine) -> list[Frame]:
     rows = [row for row in FRAME_FORMATS if row.cue in body]
     frames = []
     if b"+0x" in body:
-        frames = [_frame(body, match, rows) for match in _ATOM.finditer(body)]
+        atom = _ATOM_AMONG_ESCAPES if b"\x1b" in body or b"\\" in body or b"::" in body else _ATOM
+        frames = [_frame(body, match, rows) for match in atom.finditer(body)]
     if b"0xffff" in body:
         frames += [frame for match in _RAW.finditer(body) if (frame := _raw_frame(body, match, rows)) is not None]
         frames.sort(key=_start)
@@ -424,25 +440,33 @@ def _start(frame: Frame) -> int:
 
 
 def _frame(body: bytes, match: regex.Match[bytes], rows: Sequence[FrameFormat]) -> Frame:
-    start, end = match.start(), match.end()
-    name, in_trace = _format(body, start, end, rows)
+    start, end = match.span()
+    begin = start
+    module = match["module"]
+    if not module and body.endswith(b":", 0, start):
+        prefix = _MODULE_BEFORE.match(body, 0, start)
+        if prefix is not None:
+            begin, module = prefix.start(), prefix["module"]
+    name, in_trace = _format(body, begin, end, rows)
     offset = int(match["offset"], 16)
     pc = _BY_NAME[name].pc if name in _BY_NAME else PcKind.RETURN
     if name == MENTION and offset == 0:
         pc = PcKind.ENTRY
-    elif in_trace and _INTERRUPTED.match(body, end) is not None:
+    elif (in_trace or name == MENTION) and _INTERRUPTED.match(body, end) is not None:
         pc = PcKind.EXACT
+    elif name == "kprobe_hit" and body.startswith(b" <- ", end):
+        pc = PcKind.RETURN  # print_kretprobe_event(): where the function returns to
     return Frame(
         (start, match.end("size")),
         end,
         match["symbol"],
         offset,
         int(match["size"], 16),
-        match["module"] or b"",
+        module or b"",
         match["build_id"] or b"",
-        _printed_address(body, start, end),
+        _printed_address(body, begin, end),
         pc,
-        not body.endswith((b"? ", b"?"), 0, start),
+        not body.endswith((b"? ", b"?"), 0, begin),
         in_trace,
         _ANNOTATION.match(body, end) is not None,
         name,
@@ -480,7 +504,10 @@ def _format(body: bytes, start: int, end: int, rows: Sequence[FrameFormat]) -> t
         if _pattern(row).match(before, 0, before_end) is not None:
             if row.name == "trace_entry":
                 # Behind another frame's module bracket nothing is an entry: an annotation would stand there next time.
-                is_entry = _END_OF_ENTRY.match(body, end) is not None and _BRACKET_BEFORE.match(body, 0, start) is None
+                near = start - _CONTEXT_SIZE if start > _CONTEXT_SIZE else 0
+                is_entry = (
+                    _END_OF_ENTRY.match(body, end) is not None and _BRACKET_BEFORE.match(body, near, start) is None
+                )
                 return (row.name, True) if is_entry else (MENTION, False)
             return row.name, row.name in _TRACES
     return MENTION, False

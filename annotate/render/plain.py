@@ -33,6 +33,9 @@ _UNPRINTABLE = dict.fromkeys(
 )
 
 
+#: What would end a JSON string, or spoil it: quotes, backslashes, bytes that are no UTF-8.
+_UNQUOTABLE = dict.fromkeys((*map(ord, '"\\'), *range(0xDC80, 0xDD00)), "?")
+
 _BRACKETS = dict.fromkeys(map(ord, "()"), "?")
 
 
@@ -52,6 +55,8 @@ class PlainRenderer:
         done = 0
         for resolution in resolutions:
             text = self.annotation(resolution)
+            if text and b'"' in line.body:
+                text = text.decode("utf-8", "surrogateescape").translate(_UNQUOTABLE).encode()
             if text:
                 end = resolution.frame.end
                 parts += (line.body[done:end], text)
