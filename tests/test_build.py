@@ -436,6 +436,23 @@ def test_an_output_is_replaced_when_all_is_done_and_has_the_usual_permissions(wo
     assert [path.name for path in tmp_path.iterdir()] == ["t.lineinfo"]
 
 
+def test_a_link_is_followed_and_a_pipe_is_written_to(world: World, tmp_path: Path) -> None:
+    plain, target, link, pipe = (tmp_path / name for name in ("plain", "target", "link", "pipe"))
+    built(world.module, "-o", plain, "--jobs", "1")
+    link.symlink_to(target)
+    built(world.module, "-o", link, "--jobs", "1")
+    assert link.is_symlink()
+    assert target.read_bytes() == plain.read_bytes()
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        built(world.module, "-o", pipe, "--jobs", "1")
+        assert pipe.is_fifo()
+        assert os.read(reader, 1 << 16) == plain.read_bytes()
+    finally:
+        os.close(reader)
+
+
 def test_an_exception_leaves_the_old_file_and_nothing_else(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,6 +12,7 @@ from annotate.debuginfo.image import DebugImage
 from annotate.debuginfo.upstream_rows import collect_upstream_entries
 from annotate.errors import NoDebugInfoError, UnrecognisedFileError, UnsupportedFileError
 from annotate.kernel.images import alternate_file_of, debug_file_of, open_elf
+from annotate.kernel.output import replacing
 from annotate.model import LinkAddr
 from annotate.tables import kernel_v2, kernel_v3, kernel_v5
 from annotate.tables.kernel_assembly import assemble, write_source
@@ -230,24 +230,5 @@ def _write(path: str | None, parts: Iterable[bytes], like: str = "") -> None:
         for part in parts:
             output.write(part)
         return
-    path = os.path.realpath(path)
-    if os.path.exists(path) and not os.path.isfile(path):  # a pipe or a device is written to, not replaced
-        with open(path, "wb") as file:
-            for part in parts:
-                file.write(part)
-        return
-    temporary = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.{os.getpid()}")
-    try:
-        with open(temporary, "xb") as file:
-            for part in parts:
-                file.write(part)
-            file.flush()
-            for known in (like, path):  # what is replaced counts more
-                with suppress(OSError):
-                    os.fchmod(file.fileno(), os.stat(known).st_mode & 0o777)
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(temporary)
-        raise
+    with replacing(path, path, like) as file:
+        file.writelines(parts)

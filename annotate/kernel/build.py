@@ -13,7 +13,6 @@ import multiprocessing
 import os
 import signal
 import struct
-import tempfile
 import threading
 from concurrent.futures import ProcessPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
@@ -23,12 +22,12 @@ from annotate.debuginfo.tokenizer import Tokenizer
 from annotate.errors import AnnotateError, DamagedFileError, NoDebugInfoError
 from annotate.kernel.images import open_image
 from annotate.kernel.locate import is_kernel_name, module_name
+from annotate.kernel.output import replacing
 from annotate.tables.encode import encode_image, encode_maintainers, learn_codes
 from annotate.tables.writer import FileWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-    from typing import IO
 
     from annotate.debuginfo.generate import Outline
     from annotate.debuginfo.image import DebugImage
@@ -90,7 +89,7 @@ def build(sources: Sequence[Source], output: str, options: Options, advance: Cal
     """
     builder = _Builder(options, advance, sum(_size(source.path) for source in sources))
     _tokenizers.clear()  # the path may stand for another file than in the build before
-    with _without_collection(), _replacing(output) as file:
+    with _without_collection(), replacing(output) as file:
         with _pool(options.jobs) as pool:
             images = builder.encode(sources, pool)
         if not images:
@@ -100,14 +99,10 @@ def build(sources: Sequence[Source], output: str, options: Options, advance: Cal
         if options.maintainers is not None:
             images.append(encode_maintainers(options.maintainers))
         writer = FileWriter(builder.codes or [])
-        file.write(bytes(FileWriter.HEADER_SIZE))
-        for image in images:
-            file.writelines(writer.add(image))
+        parts = [part for image in images for part in writer.add(image)]
         directory, header = writer.finish()
-        file.write(directory)
-        size = file.tell()
-        file.seek(0)
-        file.write(header)
+        file.writelines((header, *parts, directory))
+        size = FileWriter.HEADER_SIZE + sum(map(len, parts)) + len(directory)
     return Report(len(images), builder.left_out, list(builder.damage.values()), size)
 
 
@@ -270,30 +265,6 @@ def _without_collection() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
-
-
-@contextlib.contextmanager
-def _replacing(path: str) -> Iterator[IO[bytes]]:
-    """A new file that takes the place of ``path`` when all went well, and is gone otherwise."""
-    folder = os.path.dirname(os.path.abspath(path))
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(path)}.", dir=folder)
-    try:
-        with open(descriptor, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 @contextlib.contextmanager

@@ -36,7 +36,7 @@ class _Strings:
 class FileWriter:
     """Lays images out one behind the other; the directory comes last, when all are known.
 
-    What is returned is to be written in this order, behind ``HEADER_SIZE`` bytes that are left free for the header.
+    A file is the header, which ``finish`` gives, what ``add`` returned, in order, and the directory.
     """
 
     HEADER_SIZE = v1.HEADER.size
