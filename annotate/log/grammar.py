@@ -41,10 +41,11 @@ _FRAME = (
 _ATOM = regex.compile(rb"(?<![\w.$])" + _FRAME.replace(b"BETWEEN", b""))
 
 #: The same in a line with demangled paths, with colours, or with what JSON and ``dmesg`` write for colours and control
-#: characters. None is a part of a name, and a name that a colour cuts is none.
+#: characters. None is a part of a name, and a name that a colour cuts is none; nor is one behind a closing
+#: parenthesis: an annotation may stand there now that was not there when the two names touched.
 _ATOM_AMONG_ESCAPES = regex.compile(
     rb"(?=[A-Za-z_.$])(?:(?<![\w.$\\])(?<!::)(?<!(?:\x1b|\\u001b|\\x1b)\[[\d;]*+)"
-    rb"|(?<=(?<![\w.$])(?:" + _COLOUR_CODE + rb"){1,16}+)"
+    rb"|(?<=(?<![\w.$)])(?:" + _COLOUR_CODE + rb"){1,16}+)"
     rb"|(?<=\\(?:[nrt]|x0[9ad]|u000[9ad]|(?:u001b|x1b)\[[\d;]*+[mK])))"
     + _FRAME.replace(b"BETWEEN", rb"(?:" + _COLOUR_CODE + rb")*+")
 )
