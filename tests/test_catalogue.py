@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from fake_world import INSERTION, FakeImage, FakeImages, function, places, variable, world_of
-from hypothesis import example, given, settings
+from hypothesis import example as also_with
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from annotate.annotator import Annotator, LogFacts
@@ -823,7 +824,7 @@ def test_any_mixture_changes_in_nothing_but_insertions_however_it_is_cut(data: b
 
 
 @given(_TEXTS)
-@example(b" dump_stack+0xca/0x13e\x1b[0mdump_stack+0xca/0x13e")
+@also_with(b" dump_stack+0xca/0x13e\x1b[0mdump_stack+0xca/0x13e")
 @settings(max_examples=400, deadline=None)
 def test_annotating_an_annotated_mixture_changes_nothing(data: bytes) -> None:
     annotated = _annotate([data], _world())
