@@ -35,6 +35,14 @@ class LogBlock(NamedTuple):
     data: bytes
 
 
+class LogPassage(NamedTuple):
+    """Whole lines that are to be read one by one; the last one of a log may have no line end."""
+
+    number: int  #: of its first line
+    data: bytes
+    before: bytes  #: the line before it without its line end, or the last few thousand bytes of that
+
+
 class PcKind(Enum):
     """What an address stands for; decided by the grammar, used once, in ``resolve.py``."""
 
@@ -166,7 +174,64 @@ class Resolution(NamedTuple):
 
 
 class AnnotatedLine(NamedTuple):
-    """All that a renderer ever sees of a line."""
+    """All that a renderer ever sees of a line.
+
+    Where ``remembered`` is set, what is written for the line from ``head`` on is wanted there: it will come again.
+    """
 
     line: LogLine
     resolutions: Sequence[Resolution]
+    head: int = 0
+    remembered: Remembered | None = None
+
+
+class Callee(NamedTuple):
+    """What an entry of a trace says to the entry below it: the function that was called there.
+
+    ``address`` is None where it cannot be told; an entry that ``is_skipped`` (``?``) says nothing, and what the entry
+    above it said holds on.
+    """
+
+    address: LinkAddr | None = None
+    is_skipped: bool = False
+
+
+UNKNOWN_CALLEE = Callee()
+SKIPPED_CALLEE = Callee(is_skipped=True)
+
+
+class Remembered:
+    """A line that was answered and comes again, from behind its stamp: see ``memory.py``."""
+
+    __slots__ = ("callee", "is_open", "is_ready", "key", "lead", "tally", "text")
+
+    def __init__(self, lead: bytes, key: bytes) -> None:
+        self.lead = lead  #: the end of the stamp, where it is not in the head
+        self.key = key  #: what stood behind the stamp
+        self.text = b""  #: what is written behind the head; a renderer's to say
+        self.tally = NOTHING_COUNTED  #: what it adds to the counts of frames
+        self.callee = UNKNOWN_CALLEE
+        self.is_open = False  #: the next line may complete its last frame
+        self.is_ready: bool = False  #: it is answered
+
+
+class Repeats(NamedTuple):
+    """Consecutive lines, each a head that is written as it is, and behind it a line that was answered before."""
+
+    heads: list[bytes]
+    lines: list[Remembered]
+
+
+class Tally(NamedTuple):
+    """What some lines add to the counts of frames."""
+
+    frames: int = 0
+    annotated: int = 0
+    causes: tuple[tuple[str, Missing, str], ...] = ()  #: module, why there is no line, and what was tried
+
+
+NOTHING_COUNTED = Tally()
+
+#: A line that holds no frame: all of it stands in front of this.
+QUIET = Remembered(b"", b"")
+QUIET.is_ready = True

@@ -13,10 +13,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from annotate.model import Frame, LinkAddr, Location, Missing, PcKind, Resolution
+from annotate.model import (
+    SKIPPED_CALLEE,
+    UNKNOWN_CALLEE,
+    Callee,
+    Frame,
+    LinkAddr,
+    Location,
+    Missing,
+    PcKind,
+    Resolution,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from annotate.log.context import Facts
     from annotate.model import KernelId, RunAddr, Symbol
@@ -73,15 +83,31 @@ class ImageSource(Protocol):
         """The image of a module (of the kernel itself when ``module`` is empty)."""
 
 
+#: Frames of a boot that are asked for its slide: those of another kernel's log would be asked for ever, at 20 ms each.
+_ATTEMPTS = 32
+
+
+class Answer(NamedTuple):
+    """What one line's frames resolved to.
+
+    ``is_lasting``: the same text will have the same answer while kernel and slide stay what they are; nothing else in
+    the log had a part in it. ``needs_slide``: it may have a better one when the slide becomes known.
+    """
+
+    resolutions: list[Resolution]
+    callee: Callee
+    is_lasting: bool
+    needs_slide: bool
+
+
 class Resolver:
     """Resolves the frames of one log, in order."""
 
     def __init__(self, images: ImageSource, slide: int | None = None) -> None:
         self._images = images
         self._slide = slide
-        self._learned: dict[int, int] = {}  # boot -> slide, from a line that has both an address and its symbol
-        self._callee: tuple[int, LinkAddr] | None = None
-        self._last_line = 0
+        self._slides: dict[int, int] = {}  # by boot: printed by the kernel, or from a line with address and symbol
+        self._attempts: dict[int, int] = {}  # by boot, to learn its slide
 
     def prepare(self, frames: Iterable[Frame], kernel: KernelId) -> None:
         """Look the symbols of many frames up together."""
@@ -94,78 +120,109 @@ class Resolver:
             if not isinstance(image, Absence):
                 image.prepare(symbols)
 
-    def resolve(self, frame: Frame, line_number: int, facts: Facts) -> Resolution:
-        """Answer for one frame. Frames must come in the order of the log."""
-        if frame.annotated:
-            return Resolution(frame, (), None)
-        image = self._images.image_for(frame.module, frame.build_id, facts.kernel)
+    def slide_of(self, boot: int) -> int | None:
+        """The slide of a boot: the user's word, the kernel's own, or what a line of it shows; None while unknown."""
+        return self._slide if self._slide is not None else self._slides.get(boot)
+
+    def set_slide(self, boot: int, slide: int) -> None:
+        """The kernel printed its slide."""
+        self._slides[boot] = slide
+
+    def learn_slide(self, frame: Frame, facts: Facts) -> bool:
+        """Take the slide from an address beside its symbol, the only one of that name and size; whether it could be."""
+        if frame.address is None or not frame.symbol or frame.module or self._attempts.get(facts.boot, 0) > _ATTEMPTS:
+            return False
+        image = self._images.image_for(b"", frame.build_id, facts.kernel)
         if isinstance(image, Absence):
-            return Resolution(frame, (), image.missing, detail=image.detail)
-        slide = self._slide_of(facts)
+            return False
+        self._attempts[facts.boot] = self._attempts.get(facts.boot, 0) + 1
+        image.prepare((frame.symbol,))
+        symbols = _fitting_symbols(frame, image)
+        if isinstance(symbols, Missing) or len(symbols) > 1:
+            return False
+        slide = frame.address - symbols[0].address - (frame.offset or 0)
+        # Kernels are moved up by multiples of 64 KiB at least (x86: 2 MiB); anything else is no address of this symbol.
+        if slide < 0 or slide & 0xFFFF:
+            return False
+        self._slides[facts.boot] = slide
+        return True
+
+    def resolve(
+        self, frames: Sequence[Frame], facts: Facts, callee: Callable[[], LinkAddr | None] | None = None
+    ) -> Answer:
+        """Answer for the frames of one line; ``callee`` tells, when asked, what the line before it says was called."""
+        slide = self.slide_of(facts.boot)
+        resolutions = []
+        is_lasting, needs_slide = True, False
+        said = UNKNOWN_CALLEE
+        for number, frame in enumerate(frames):
+            evidence = None if number else callee
+            resolution, settled, symbols = self._resolve(frame, facts.kernel, slide, evidence)
+            resolutions.append(resolution)
+            is_lasting = is_lasting and not settled
+            if slide is None and frame.address is not None:
+                is_lasting = False
+                needs_slide = needs_slide or settled or resolution.missing is Missing.NO_OFFSET
+            if not frame.in_trace:
+                said = UNKNOWN_CALLEE
+            elif frame.reliable:
+                said = Callee(symbols[0].address) if len(symbols) == 1 and not frame.module else UNKNOWN_CALLEE
+            else:
+                said = UNKNOWN_CALLEE if number else SKIPPED_CALLEE
+        return Answer(resolutions, said, is_lasting, needs_slide)
+
+    def _resolve(
+        self, frame: Frame, kernel: KernelId, slide: int | None, callee: Callable[[], LinkAddr | None] | None
+    ) -> tuple[Resolution, bool, Sequence[Symbol]]:
+        """The answer for one frame, whether other lines had or may have a part in it, and the symbols it may mean."""
+        if frame.annotated:
+            return Resolution(frame, (), None), False, ()
+        image = self._images.image_for(frame.module, frame.build_id, kernel)
+        if isinstance(image, Absence):
+            return Resolution(frame, (), image.missing, detail=image.detail), False, ()
         if not frame.symbol:
-            return _resolve_raw(frame, image, slide)
+            return _resolve_raw(frame, image, slide), False, ()
         symbols = _fitting_symbols(frame, image)
         if isinstance(symbols, Missing):
             detail = f"tried: {image.source}" if symbols in (Missing.SIZE_DIFFERS, Missing.NO_TABLE) else ""
-            return Resolution(frame, (), symbols, detail=detail)
-        if slide is None and frame.address is not None and len(symbols) == 1 and not image.is_module:
-            self._learn(facts.boot, frame.address - symbols[0].address - frame.offset)
+            return Resolution(frame, (), symbols, detail=detail), False, ()
         answers = [(symbol, _locate(frame, image, symbol)) for symbol in symbols]
-        if len({chain for _, chain in answers}) > 1:
-            answers = self._settle(frame, line_number, image, slide, answers)
-        self._remember_callee(frame, line_number, answers)
+        is_settled = len({chain for _, chain in answers}) > 1
+        if is_settled:
+            answers = _settle(frame, image, slide, callee, answers)
         chains = tuple(dict.fromkeys(chain for _, chain in answers))
+        symbols = [symbol for symbol, _ in answers]
         if len(chains) > 1:
-            return Resolution(frame, (), Missing.AMBIGUOUS, candidates=chains)
+            return Resolution(frame, (), Missing.AMBIGUOUS, candidates=chains), is_settled, symbols
         if not chains[0]:
-            return Resolution(frame, (), Missing.NO_LINE)
-        return Resolution(frame, chains[0], None)
+            return Resolution(frame, (), Missing.NO_LINE), is_settled, symbols
+        return Resolution(frame, chains[0], None), is_settled, symbols
 
-    def _slide_of(self, facts: Facts) -> int | None:
-        """The slide of the current boot: the user's word, the kernel's own, else what an earlier line shows."""
-        if self._slide is not None:
-            return self._slide
-        return facts.slide if facts.slide is not None else self._learned.get(facts.boot)
 
-    def _learn(self, boot: int, slide: int) -> None:
-        # Kernels are moved up by multiples of 64 KiB at least (x86: 2 MiB); anything else is no address of this symbol.
-        if slide >= 0 and slide & 0xFFFF == 0:
-            self._learned[boot] = slide
-
-    def _settle(
-        self,
-        frame: Frame,
-        line_number: int,
-        image: KernelImage,
-        slide: int | None,
-        answers: list[tuple[Symbol, Chain]],
-    ) -> list[tuple[Symbol, Chain]]:
-        """Keep the candidates that other evidence in the log speaks for; all of them when there is none."""
-        if frame.address is not None and slide is not None and not image.is_module:
-            there = [answer for answer in answers if answer[0].address + frame.offset + slide == frame.address]
-            if there:
-                return there
-        if self._callee is not None and frame.pc is PcKind.RETURN and line_number == self._last_line + 1:
-            callee = self._callee[1]
-            calling = [
-                answer for answer in answers if image.call_target(LinkAddr(answer[0].address + frame.offset)) == callee
-            ]
-            # Evidence for a candidate without a line would leave the frame bare, and a second run, which no longer
-            # sees the callee, would annotate it.
-            if any(chain for _, chain in calling):
-                return calling
-        return answers
-
-    def _remember_callee(self, frame: Frame, line_number: int, answers: list[tuple[Symbol, Chain]]) -> None:
-        """The frame printed just before an entry is what that entry called; ``?`` entries are skipped over."""
-        if not frame.in_trace:
-            self._callee = None
-        elif frame.reliable:
-            symbols = [symbol for symbol, _ in answers]
-            self._callee = (line_number, symbols[0].address) if len(symbols) == 1 and not frame.module else None
-        elif line_number != self._last_line + 1:
-            self._callee = None
-        self._last_line = line_number
+def _settle(
+    frame: Frame,
+    image: KernelImage,
+    slide: int | None,
+    callee: Callable[[], LinkAddr | None] | None,
+    answers: list[tuple[Symbol, Chain]],
+) -> list[tuple[Symbol, Chain]]:
+    """Keep the candidates that other evidence in the log speaks for; all of them when there is none."""
+    if frame.address is not None and slide is not None and not image.is_module:
+        there = [answer for answer in answers if answer[0].address + (frame.offset or 0) + slide == frame.address]
+        if there:
+            return there
+    called = callee() if callee is not None and frame.pc is PcKind.RETURN else None
+    if called is not None:
+        calling = [
+            answer
+            for answer in answers
+            if image.call_target(LinkAddr(answer[0].address + (frame.offset or 0))) == called
+        ]
+        # Evidence for a candidate without a line would leave the frame bare, and a second run, which no longer
+        # sees the callee, would annotate it.
+        if any(chain for _, chain in calling):
+            return calling
+    return answers
 
 
 def _fitting_symbols(frame: Frame, image: KernelImage) -> list[Symbol] | Missing:

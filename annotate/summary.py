@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from annotate.model import Missing
+from annotate.model import Missing, Tally
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from annotate.model import AnnotatedLine
+    from annotate.model import AnnotatedLine, Remembered
 
 #: Not frames that were missed: the text names a variable, and a variable has no line.
 NOT_MISSED = frozenset({Missing.DATA})
@@ -29,14 +29,24 @@ class Summary:
 
     def count(self, line: AnnotatedLine) -> None:
         """Take in one line; frames that the text annotates already count as annotated."""
-        for resolution in line.resolutions:
-            self.frames += 1
-            if resolution.missing is None:
-                self.annotated += 1
-                continue
-            self.missing[resolution.missing] += 1
-            module = resolution.frame.module.decode("utf-8", "replace") or "the kernel"
-            self._causes[module, resolution.missing, resolution.detail] += 1
+        tally = _tally(line)
+        if line.remembered is not None:
+            line.remembered.tally = tally
+        self._add(tally, 1)
+
+    def count_again(self, lines: Iterable[Remembered]) -> None:
+        """Take in lines that were counted before."""
+        # By identity: the counting is then done without a call of ours, 0.05 us a line.
+        for line, count in Counter(lines).items():
+            if line.tally.frames:
+                self._add(line.tally, count)
+
+    def _add(self, tally: Tally, count: int) -> None:
+        self.frames += tally.frames * count
+        self.annotated += tally.annotated * count
+        for cause in tally.causes:
+            self.missing[cause[1]] += count
+            self._causes[cause] += count
 
     @property
     def missed(self) -> int:
@@ -50,3 +60,19 @@ class Summary:
             head = f"{self.annotated} of {self.frames} frames annotated; " if number == 0 else ""
             tail = f" ({detail})" if detail else ""
             yield f"{head}{count} in {module}: {missing.sentence}{tail}"
+
+
+#: By far the most lines: one object for all.
+_ONE_ANNOTATED = Tally(1, 1)
+
+
+def _tally(line: AnnotatedLine) -> Tally:
+    missed = [resolution for resolution in line.resolutions if resolution.missing is not None]
+    if not missed and len(line.resolutions) == 1:
+        return _ONE_ANNOTATED
+    causes = [
+        (each.frame.module.decode("utf-8", "replace") or "the kernel", each.missing, each.detail)
+        for each in missed
+        if each.missing is not None
+    ]
+    return Tally(len(line.resolutions), len(line.resolutions) - len(missed), tuple(causes))

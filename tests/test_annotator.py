@@ -10,8 +10,8 @@ from fake_world import INSERTION, FakeImage, FakeImages, function, places, sampl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from annotate.annotator import Annotator, LogFacts
-from annotate.log.context import read_ahead
+from annotate.annotator import PATIENCE, Annotator, LogFacts, Wait
+from annotate.memory import Memory
 from annotate.model import AnnotatedLine, KernelId, LogBlock, Missing
 from annotate.render.plain import PlainRenderer
 from annotate.render.renderer import RenderOptions
@@ -26,10 +26,17 @@ samples = pytest.mark.parametrize("log", sample_logs(), ids=lambda path: f"{path
 
 
 def _annotate(chunks: Iterable[bytes], images: ImageSource, facts: LogFacts | None = None) -> bytes:
-    annotator = Annotator(images, facts or LogFacts())
+    """The annotated text; made with and without a memory of lines, which makes no difference."""
+    chunks = list(chunks)
+    plain = _annotate_once(chunks, Annotator(images, facts or LogFacts()))
+    assert _annotate_once(chunks, Annotator(images, facts or LogFacts(), Memory())) == plain
+    return plain
+
+
+def _annotate_once(chunks: Iterable[bytes], annotator: Annotator) -> bytes:
     renderer = PlainRenderer(RenderOptions())
-    pieces = [piece for chunk in chunks for piece in annotator.feed(chunk)]
-    return b"".join(renderer.render("log", piece) for piece in pieces + annotator.flush())
+    output = [renderer.render("log", piece) for chunk in chunks for piece in annotator.feed(chunk)]
+    return b"".join(output + [renderer.render("log", piece) for piece in annotator.flush()])
 
 
 def _bytes_of(data: bytes) -> Iterable[bytes]:
@@ -231,19 +238,200 @@ def test_an_image_is_asked_for_only_by_the_kernel_that_the_log_names() -> None:
     assert {question.release for question in images.questions} == {"6.2.0"}
 
 
-def test_raw_addresses_need_the_slide_which_may_stand_at_the_end_of_the_log() -> None:
-    slide = 0x1C000000
-    log = b" 0x%x\nKernel Offset: 0x%x from 0x%x\n 0x%x\n" % (
-        _TEXT + 0x1005 + slide,
-        slide,
-        _TEXT,
-        _TEXT + 0x1005 + slide,
-    )
-    streamed = _annotate([log], _small_world()).splitlines()
-    assert [line.endswith(b"(@@plain.c:2 in plain)") for line in streamed] == [False, False, True]
-    ahead = LogFacts(slides=read_ahead([log.splitlines()[1]]))
-    known = _annotate([log], _small_world(), ahead).splitlines()
-    assert [line.endswith(b"(@@plain.c:2 in plain)") for line in known] == [True, False, True]
+_SLIDE = 0x1C000000
+_RAW = b" 0x%x\n" % (_TEXT + 0x1005 + _SLIDE)
+_ANSWERED = _RAW[:-1] + b" (@@plain.c:2 in plain)\n"
+_OFFSET = b"Kernel Offset: 0x%x from 0x%x\n" % (_SLIDE, _TEXT)
+_BESIDE = b" [<%x>] plain+0x9/0x40\n" % (_TEXT + 0x1009 + _SLIDE)
+_BANNER = b"Linux version 6.1.0 (gcc) #1 SMP\n"
+_END = b"---[ end trace 0 ]---\n"
+
+
+def _ahead_of(log: bytes) -> LogFacts:
+    return LogFacts(ahead=lambda position: (log[position:],))
+
+
+@pytest.mark.parametrize("shows", [_OFFSET, _BESIDE])
+def test_a_raw_address_waits_for_the_slide_which_may_come_later(shows: bytes) -> None:
+    log = _RAW + b"text\n" + shows + _RAW
+    for chunks in ([log], _bytes_of(log), [_RAW, b"text\n", shows + _RAW]):
+        assert _annotate(chunks, _small_world()).count(_ANSWERED) == 2
+    annotator = Annotator(_small_world(), LogFacts())
+    assert annotator.feed(_RAW + b"text\n") == []
+    assert annotator.waits is Wait.SLIDE
+    pieces = annotator.feed(shows)
+    assert annotator.waits is Wait.NOTHING or shows == _BESIDE
+    assert isinstance(pieces[0], AnnotatedLine)
+    assert pieces[0].resolutions[0].locations
+
+
+@pytest.mark.parametrize("bound", [_END, _BANNER, b"text\n" * PATIENCE, b" plain+0x5/0x40\n" * PATIENCE])
+def test_a_raw_address_waits_no_longer_than_its_dump_or_5000_lines(bound: bytes) -> None:
+    log = _RAW + bound + _OFFSET + _RAW
+    for chunks in ([log], log.splitlines(keepends=True)):
+        annotated = _annotate(chunks, _small_world())
+        assert annotated.startswith(_RAW)
+        assert annotated.endswith(_ANSWERED)
+
+
+def test_what_waits_is_answered_as_it_stands_when_nothing_more_comes() -> None:
+    annotator = Annotator(_small_world(), LogFacts())
+    assert annotator.feed(_RAW) == []
+    (piece,) = annotator.settle()
+    assert isinstance(piece, AnnotatedLine)
+    assert piece.resolutions[0].missing is Missing.NO_OFFSET
+    assert annotator.waits is Wait.NOTHING
+
+
+def test_a_log_that_can_be_read_ahead_is_searched_to_the_end_of_the_boot() -> None:
+    far = b"text\n" * 2 * PATIENCE
+    log = _RAW + _END + far + _OFFSET + _BANNER + _RAW + far + b"Kernel Offset: disabled\n" + _BANNER + _RAW
+    for size in (len(log), 1 << 16, 1000):
+        chunks = [log[start : start + size] for start in range(0, len(log), size)]
+        annotated = _annotate(chunks, _small_world(), _ahead_of(log))
+        assert [line + b"\n" for line in annotated.splitlines() if b"0xffffffff" in line and b"Off" not in line] == [
+            _ANSWERED,
+            _RAW,  # of another boot: at slide 0 nothing is there
+            _RAW,  # of a boot that says nothing
+        ]
+
+
+def test_a_slide_is_not_taken_from_another_boot() -> None:
+    log = _OFFSET + _RAW + _BANNER + _RAW
+    for facts in (LogFacts(), _ahead_of(log)):
+        assert _annotate([log], _small_world(), facts) == _OFFSET + _ANSWERED + _BANNER + _RAW
+
+
+# Frames that are broken over two lines.
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "inserted"),
+    [
+        (b"> > [ 1.0]  plain", b"> > +0x5/0x40", b"@@plain.c:2"),
+        (b"> plain+0x5", b"> /0x40", b"@@plain.c:2"),
+        (b"plain+0x5/", b"0x40", b"@@plain.c:2"),
+        (b"plain+0x", b"5/0x40", b"@@plain.c:2"),
+        (b" plain+0x=", b"5/0x40", b"@@plain.c:2"),
+        (b" pla=", b"in+0x5/0x40", b"@@plain.c:2"),
+        (b" twin+0x9/0x40", b"[mod]", b"@@mod.c:1"),
+        (b"(twin+0x9/0x40", b"[mod])", b"@@mod.c:1"),
+        (b"> twin+0x9/0x40 [mod", b"> 93248cd1d88abf54f1b4cc64a990177f549a7710]", b"@@mod.c:1"),
+        (b" twin+0x9/0x40 [m=", b"od]", b"@@mod.c:1"),
+    ],
+)
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_a_frame_over_two_lines_gets_its_insertion_in_the_second(
+    first: bytes, second: bytes, inserted: bytes, end: bytes
+) -> None:
+    log = b"before" + end + first + end + second + end + b" plain+0x5/0x40" + end
+    world = _small_world()
+    for chunks in ([log], _bytes_of(log), log.splitlines(keepends=True)):
+        annotated = _annotate(chunks, world)
+        bracket = second.removesuffix(b")")
+        assert annotated == log.replace(
+            second + end, bracket + b" (" + inserted + b")" + second[len(bracket) :] + end
+        ).replace(b" plain+0x5/0x40" + end, b" plain+0x5/0x40 (@@plain.c:2)" + end)
+        assert _annotate([annotated], world) == annotated
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (b"the text is plain", b"[mod] loaded"),
+        (b" twin+0x9/0x40 ", b"[    1.0] text"),
+        (b" twin+0x9/0x40", b"[T12]"),
+        (b" twin+0x9/0x40", b"[  OK  ]"),
+        (b"plain", b"0x5/0x40"),
+    ],
+)
+def test_lines_that_do_not_belong_together_are_not_put_together(first: bytes, second: bytes) -> None:
+    log = first + b"\n" + second + b"\n"
+    apart = _annotate([first + b"\n"], _small_world()) + _annotate([second + b"\n"], _small_world())
+    assert _annotate([log], _small_world()) == apart
+
+
+def test_a_line_that_the_next_may_complete_waits_for_it_but_not_for_ever() -> None:
+    annotator = Annotator(_small_world(), LogFacts())
+    assert annotator.feed(b" plain+0x5/0x40\n") == []
+    assert annotator.waits is Wait.LINE
+    (piece,) = annotator.settle()
+    assert isinstance(piece, AnnotatedLine)
+    assert annotator.waits is Wait.NOTHING
+    for known in (False, True):
+        annotator = Annotator(_small_world(), LogFacts(), Memory())
+        assert annotator.feed(b" plain+0x5/0x40\n text\n" if known else b"") != [] or not known
+        assert annotator.feed(b" plain+0x5/0x40\n") == []
+        assert len(annotator.feed(b"text\n")) == 2 - known
+
+
+def test_a_line_that_is_complete_is_handed_on_at_once() -> None:
+    annotator = Annotator(_small_world(), LogFacts())
+    assert annotator.feed(b" twin+0x9/0x40 [mod]") == []
+    (piece,) = annotator.feed(b"\n")
+    assert isinstance(piece, AnnotatedLine)
+    assert piece.resolutions[0].locations
+    assert annotator.flush() == []
+
+
+# Lines that come again.
+
+
+def test_a_line_is_resolved_once_and_remembered_behind_its_stamp() -> None:
+    images = _small_world()
+    stamps = [b"[%5d.%06d] " % (number, number) for number in range(1000)]
+    log = b"".join(stamp + b" plain+0x5/0x40\n" + stamp + b" ? twin+0x9/0x40 [mod]\r\n" for stamp in stamps)
+    annotator = Annotator(images, LogFacts(), Memory())
+    annotated = _annotate_once([log], annotator)
+    assert annotated == _annotate_once([log], Annotator(images, LogFacts()))
+    assert annotated.count(b" (@@plain.c:2)\n") == annotated.count(b" [mod] (@@mod.c:1)\r\n") == 1000
+    pieces = Annotator(images, LogFacts(), Memory()).feed(log)
+    assert sum(isinstance(piece, AnnotatedLine) for piece in pieces) == 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        b"Linux version 6.2.0 (gcc) #1 SMP\n",
+        b"CPU: 0 PID: 7 Comm: x Not tainted 6.2.0 #1\n",
+    ],
+)
+def test_what_is_remembered_of_one_kernel_is_not_said_of_another(change: bytes) -> None:
+    line = b"[    1.000000]  plain+0x5/0x40\n"
+    log = b"Linux version 6.1.0 (gcc) #1 SMP\n" + 3 * line + change + 3 * line
+    annotated = _annotate([log], _two_kernels())
+    assert (annotated.count(b"@@6.1.0.c:1"), annotated.count(b"@@6.2.0.c:1")) == (3, 3)
+
+
+def test_a_remembered_entry_is_exact_where_it_repeats_the_pc() -> None:
+    entry = b"[    1.000000]  plain+0x4/0x40\n"
+    log = 2 * entry + b"[    1.000000] pc : plain+0x4/0x40\n" + 2 * entry + _END + 2 * entry
+    lines = [line for line in _annotate([log], _small_world()).splitlines() if b" plain" in line]
+    assert [line[-2:-1] for line in lines] == [b"1", b"1", b"2", b"2", b"2", b"1", b"1"]
+
+
+def test_a_remembered_callee_settles_the_entry_below_it() -> None:
+    """caller() calls the second of the twins, wherever the line of the callee came from."""
+    image = FakeImage(calls={0x2009: 0x9000})
+    image.add(function("callee", 0x9000, 0x40), {0: places("@@callee.c:1")})
+    image.add(function("twin", 0x1000, 0x40), {0: places("@@twin.c:1")})
+    image.add(function("twin", 0x2000, 0x40), {0: places("@@twin.c:2")})
+    world = FakeImages({("", ""): image})
+    callee, guess, twin = b"[ 1.0]  callee+0x5/0x40\n", b"[ 1.0]  ? other+0x5/0x40\n", b"[ 1.0]  twin+0x9/0x40\n"
+    log = 2 * callee + guess + twin + twin + callee + guess + guess + twin + b"[ 1.0] text\n" + twin
+    for chunks in ([log], log.splitlines(keepends=True), _bytes_of(log)):
+        answers = [line for line in _annotate(chunks, world).splitlines() if b"twin" in line]
+        settled, both = b"+0x9/0x40 (@@twin.c:2)", b"+0x9/0x40 (@@twin.c:1 or @@twin.c:2)"
+        assert [answer[answer.index(b"+") :] for answer in answers] == [settled, both, settled, both]
+
+
+def test_what_is_held_in_memory_is_bounded() -> None:
+    memory = Memory()
+    lines = (b"[ 1.0]  plain+0x%x/0x40 [m%d]\n" % (number & 0x3F, number) for number in range(70_000))
+    annotator = Annotator(_small_world(), LogFacts(), memory)
+    for line in lines:
+        annotator.feed(line + b"text\n")
+    assert 0 < len(memory.behind_bracket) < 1 << 16
 
 
 def test_a_function_that_is_only_mentioned_at_offset_0_is_its_first_line() -> None:
@@ -258,15 +446,6 @@ def test_the_instruction_pointer_repeated_in_the_trace_is_exact_there_too() -> N
     assert lines[4] == b" plain+0x4/0x40 (@@plain.c:1)"
 
 
-def test_a_line_is_handed_on_as_soon_as_it_is_complete() -> None:
-    annotator = Annotator(_small_world(), LogFacts())
-    assert annotator.feed(b" plain+0x5/0x40") == []
-    (piece,) = annotator.feed(b"\n")
-    assert isinstance(piece, AnnotatedLine)
-    assert piece.resolutions[0].locations
-    assert annotator.flush() == []
-
-
 def test_text_without_frames_is_handed_on_as_it_is() -> None:
     data = b"nothing here\n" * 100
     assert Annotator(_small_world(), LogFacts()).feed(data) == [LogBlock(data)]
@@ -277,7 +456,8 @@ def test_misses_say_why() -> None:
     log = (
         b" gone+0x5/0x40\n plain+0x5/0x48\n bare+0x5/0x40\n plain+0x5/0x40 [absent]\n plain+0x50/0x40\n 0x%x\n" % _TEXT
     )
-    pieces = [piece for piece in annotator.feed(log) if isinstance(piece, AnnotatedLine)]
+    fed = [*annotator.feed(log), *annotator.flush()]
+    pieces = [piece for piece in fed if isinstance(piece, AnnotatedLine)]
     assert [resolution.missing for piece in pieces for resolution in piece.resolutions] == [
         Missing.NO_SYMBOL,
         Missing.SIZE_DIFFERS,

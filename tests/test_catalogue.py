@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from annotate.annotator import Annotator, LogFacts
 from annotate.log.grammar import find_frames
 from annotate.log.scan import LineScanner
-from annotate.model import LogBlock, LogLine, PcKind
+from annotate.model import LogLine, LogPassage, PcKind
 from annotate.render.plain import PlainRenderer
 from annotate.render.renderer import RenderOptions
 
@@ -640,9 +640,20 @@ def _bytes_of(data: bytes) -> Iterable[bytes]:
 
 
 def _scanned(chunks: Iterable[bytes]) -> list[LogLine]:
+    """The lines that are read, by the scanner's own account of a log that is all of interest."""
     scanner = LineScanner()
-    pieces = [piece for chunk in chunks for piece in scanner.feed(chunk)] + scanner.flush()
-    return [piece for piece in pieces if not isinstance(piece, LogBlock)]
+    lines = []
+    for piece in (piece for pieces in (*map(scanner.feed, chunks), scanner.flush()) for piece in pieces):
+        if isinstance(piece, LogPassage):
+            for number, line in enumerate(_split(piece.data), piece.number):
+                body = line.rstrip(b"\r\n")
+                lines.append(LogLine(number, body, line[len(body) :]))
+            scanner.attend(len(piece.data))
+    return lines
+
+
+def _split(data: bytes) -> list[bytes]:
+    return [line + b"\n" for line in data.split(b"\n")[:-1]]
 
 
 def _check_all(before: str, behind: str, line_end: bytes) -> None:

@@ -10,7 +10,7 @@ from fake_world import sample_logs
 from hypothesis import given
 from hypothesis import strategies as st
 
-from annotate.log.context import LogContext, read_ahead
+from annotate.log.context import LogContext, may_tell
 from annotate.log.grammar import find_frames
 from annotate.model import KernelId, LogLine, PcKind
 
@@ -32,7 +32,7 @@ def _kinds(context: LogContext, *lines: bytes) -> list[PcKind]:
     kinds = []
     for line in lines:
         context.observe(line)
-        kinds += [frame.pc for frame in context.place(find_frames(LogLine(1, line, b"\n")))]
+        kinds += [frame.pc for frame in context.place(find_frames(LogLine(1, line, b"\n")), line)]
     return kinds
 
 
@@ -111,8 +111,7 @@ def test_text_that_is_no_banner_says_nothing(line: bytes) -> None:
     ],
 )
 def test_the_kernel_offset_is_the_slide(line: bytes, slide: int | None) -> None:
-    assert _observed(line).facts.slide == slide
-    assert read_ahead([line]) == [slide]
+    assert _observed(line).slide == slide
 
 
 _FIRST = b"Kernel Offset: 0x1000000 from 0xffffffff81000000"
@@ -124,37 +123,8 @@ def test_a_new_boot_ends_the_old_slide() -> None:
     seen = []
     for line in (_BANNER, _FIRST, _BANNER, _SECOND):
         context.observe(line)
-        seen.append(context.facts.slide)
+        seen.append(context.slide)
     assert seen == [None, 0x1000000, None, 0x2000000]
-
-
-def test_a_log_read_ahead_knows_the_slide_of_each_boot_from_its_first_line() -> None:
-    slides = read_ahead([_BANNER, _FIRST, _BANNER, _BANNER, _SECOND])
-    assert slides == [None, 0x1000000, None, 0x2000000]
-    context = LogContext(slides)
-    seen = [context.facts.slide]
-    for _ in range(3):
-        context.observe(_BANNER)
-        seen.append(context.facts.slide)
-    assert seen == slides
-
-
-def test_the_slide_of_a_log_that_begins_in_the_middle_of_a_boot_is_known_ahead() -> None:
-    context = LogContext(read_ahead([_FIRST, _BANNER, _SECOND]))
-    assert context.facts.slide == 0x1000000
-    context.observe(_BANNER)
-    assert context.facts.slide == 0x2000000
-
-
-@given(st.lists(st.sampled_from((_BANNER, _FIRST, _SECOND, b"Kernel Offset: disabled", b"Linux version unclear"))))
-def test_reading_ahead_agrees_with_what_each_boot_ends_with(lines: list[bytes]) -> None:
-    context = LogContext()
-    ends: list[int | None] = []
-    for line in lines:
-        if line == _BANNER:
-            ends.append(context.facts.slide)
-        context.observe(line)
-    assert read_ahead(lines) == [*ends, context.facts.slide]
 
 
 def test_sample_logs_name_their_kernels() -> None:
@@ -217,7 +187,7 @@ _HOSTILE = {
 @pytest.mark.parametrize("line", _HOSTILE.values(), ids=_HOSTILE)
 def test_a_hostile_line_of_a_megabyte_does_not_hang(line: str) -> None:
     # A guard against a search that takes quadratic time; no statement about speed.
-    script = f"N = 1 << 20; from annotate.log.context import *; LogContext().observe({line}); read_ahead([{line}])"
+    script = f"N = 1 << 20; from annotate.log.context import *; LogContext().observe({line})"
     subprocess.run([sys.executable, "-c", script], check=True, timeout=5)
 
 

@@ -13,8 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from annotate.log.grammar import FRAME_FORMATS, find_frames
-from annotate.log.scan import LineScanner
-from annotate.model import Frame, FrameFormat, LogBlock, LogLine, PcKind
+from annotate.model import Frame, FrameFormat, LogLine, PcKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,14 +39,11 @@ def _texts(body: bytes) -> list[bytes]:
 def _placed_frames(log: Path) -> Iterator[tuple[int, bytes, Frame]]:
     """Every frame of a log with the position of its line in the file, and the line."""
     position = 0
-    scanner = LineScanner()
-    for piece in scanner.feed(log.read_bytes()) + scanner.flush():
-        if isinstance(piece, LogBlock):
-            position += len(piece.data)
-            continue
-        for frame in find_frames(piece):
-            yield position, piece.body, frame
-        position += len(piece.body) + len(piece.ending)
+    for number, line in enumerate(log.read_bytes().split(b"\n"), 1):
+        body = line.rstrip(b"\r")
+        for frame in find_frames(LogLine(number, body, line[len(body) :] + b"\n")):
+            yield position, body, frame
+        position += len(line) + 1
 
 
 @pytest.mark.parametrize("row", FRAME_FORMATS, ids=lambda row: row.name)

@@ -15,7 +15,8 @@ PACKAGE = Path(__file__).parent.parent / "annotate"
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("annotate", "annotate.errors", "annotate.model", "annotate.leb128"),
     ("annotate.log", "annotate.symbols", "annotate.debuginfo", "annotate.tables"),
-    ("annotate.resolve", "annotate.summary"),
+    ("annotate.resolve", "annotate.summary", "annotate.memory"),
+    ("annotate.reader", "annotate.lookahead"),
     ("annotate.annotator",),
     ("annotate.render",),
     ("annotate.kernel",),

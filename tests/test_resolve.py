@@ -7,16 +7,39 @@ from typing import TYPE_CHECKING
 import pytest
 from fake_world import FakeImage, FakeImages, Question, function, places, sample_logs, variable, world_of
 
-from annotate.annotator import Annotator, LogFacts
+from annotate.annotator import annotate_all
 from annotate.log.context import Facts
-from annotate.model import AnnotatedLine, Frame, KernelId, Missing, PcKind, Resolution, RunAddr
-from annotate.resolve import Resolver
+from annotate.model import UNKNOWN_CALLEE, Frame, KernelId, Missing, PcKind, Resolution, RunAddr
+from annotate.resolve import Resolver as LineResolver
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from annotate.model import Symbol
-    from annotate.resolve import Chain
+    from annotate.resolve import Chain, ImageSource
+
+
+class Resolver:
+    """Resolves lines of one frame each, as an annotator does: numbered lines in order, those that follow each other
+    say to the next what they called, and lines with an address and a symbol teach the slide.
+    """
+
+    def __init__(self, images: ImageSource, slide: int | None = None) -> None:
+        self.lines = LineResolver(images, slide)
+        self._callee = UNKNOWN_CALLEE
+        self._number = -1
+
+    def resolve(self, frame: Frame, number: int, facts: Facts) -> Resolution:
+        if number != self._number + 1:
+            self._callee = UNKNOWN_CALLEE
+        self._number = number
+        if self.lines.slide_of(facts.boot) is None:
+            self.lines.learn_slide(frame, facts)
+        answer = self.lines.resolve([frame], facts, lambda: self._callee.address)
+        if not answer.callee.is_skipped:
+            self._callee = answer.callee
+        (resolution,) = answer.resolutions
+        return resolution
 
 
 def _frame(text: str, pc: PcKind = PcKind.RETURN) -> Frame:
@@ -112,8 +135,10 @@ def test_the_slide_of_the_log_settles_a_tie_and_an_option_overrides_it() -> None
     image = _image(function("twin", 0x1000, 0x40), function("twin", 0x2000, 0x40))
     images = FakeImages({("", ""): image})
     frame = _frame("twin+0x9/0x40")._replace(address=RunAddr(0x502009))
-    facts = Facts(slide=0x500000)
-    assert Resolver(images).resolve(frame, 1, facts).locations == places("twin@2000.c:108 in twin")
+    facts = Facts()
+    resolver = Resolver(images)
+    resolver.lines.set_slide(facts.boot, 0x500000)
+    assert resolver.resolve(frame, 1, facts).locations == places("twin@2000.c:108 in twin")
     assert Resolver(images, 0x501000).resolve(frame, 1, facts).locations == places("twin@1000.c:108 in twin")
 
 
@@ -445,7 +470,7 @@ def test_a_line_with_an_address_and_its_symbol_teaches_the_slide_of_its_boot() -
 def test_the_kernels_own_word_on_its_slide_outweighs_what_a_line_teaches() -> None:
     resolver, facts = _learning()
     resolver.resolve(_beside("before+0x5/0x40", 0xFC5 + 2 * _SLIDE), 1, facts)
-    facts = Facts(slide=_SLIDE)
+    resolver.lines.set_slide(facts.boot, _SLIDE)
     resolution = resolver.resolve(_raw(0x1008 + _SLIDE), 2, facts)
     assert resolution.locations == places("read@1000.c:104 in read")
 
@@ -473,7 +498,7 @@ def test_names_are_looked_up_together_and_once_an_image() -> None:
     frames = [_frame(text) for text in ("a+0x1/0x2", "b+0x1/0x2", "a+0x1/0x2", "c+0x1/0x2 [m]")]
     frames.append(_frame("d+0x1/0x2")._replace(annotated=True))
     frames.append(_raw(0x1000))
-    Resolver(FakeImages({("", ""): kernel, ("m", ""): module})).prepare(frames, KernelId())
+    LineResolver(FakeImages({("", ""): kernel, ("m", ""): module})).prepare(frames, KernelId())
     assert kernel.prepared == [frozenset({b"a", b"b"})]
     assert module.prepared == [frozenset({b"c"})]
 
@@ -481,9 +506,7 @@ def test_names_are_looked_up_together_and_once_an_image() -> None:
 @pytest.mark.parametrize("log", sample_logs(), ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_every_frame_of_a_sample_log_has_either_locations_or_a_reason(log: Path) -> None:
     data = log.read_bytes()
-    annotator = Annotator(world_of(data), LogFacts())
-    pieces = annotator.feed(data) + annotator.flush()
-    resolutions = [answer for piece in pieces if isinstance(piece, AnnotatedLine) for answer in piece.resolutions]
+    resolutions = [answer for line in annotate_all(data, world_of(data)) for answer in line.resolutions]
     assert len([answer for answer in resolutions if answer.locations]) >= 5
     for answer in resolutions:
         assert bool(answer.locations) is (answer.missing is None)

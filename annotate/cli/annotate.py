@@ -8,12 +8,12 @@ import sys
 from typing import TYPE_CHECKING
 
 from annotate import __version__
-from annotate.annotator import Annotator, LogFacts
-from annotate.cli.streams import Output, OutputClosedError, chunks, complain, lines_ahead
+from annotate.annotator import Annotator, LogFacts, Wait
+from annotate.cli.streams import LogSource, Output, OutputClosedError, complain
 from annotate.kernel.images import Images, kind_of
 from annotate.kernel.locate import Locator, SearchPlaces
-from annotate.log.context import read_ahead
-from annotate.model import AnnotatedLine
+from annotate.memory import Memory
+from annotate.model import AnnotatedLine, Repeats
 from annotate.render import RENDERERS, make_renderer
 from annotate.render.renderer import RenderOptions
 from annotate.summary import Summary
@@ -21,10 +21,14 @@ from annotate.summary import Summary
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from annotate.model import LogBlock
+    from annotate.annotator import Piece
     from annotate.render.renderer import Renderer
 
 PROGRAM = "lineinfo-annotate"
+
+#: How long what cannot be answered yet is held back while nothing more comes, in seconds. A bracket that was wrapped
+#: into the next line comes together with the line before it; a dump takes its time to print the KASLR offset.
+_SECONDS = {Wait.NOTHING: None, Wait.LINE: 0.02, Wait.SLIDE: 0.2}
 
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_MISSED, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -140,31 +144,35 @@ class _Run:
                 os.close(descriptor)
 
     def _annotate(self, log: str, descriptor: int) -> None:
-        try:
-            slides = read_ahead(lines_ahead(descriptor))
-        except OSError:
-            slides = []  # what is wrong is told when it is read in earnest
-        annotator = Annotator(self._images, LogFacts(self._options.kaslr_offset, slides))
-        source = chunks(descriptor)
+        source = LogSource(descriptor)
+        facts = LogFacts(self._options.kaslr_offset, ahead=source.ahead if source.is_seekable else None)
+        annotator = Annotator(self._images, facts, Memory() if self._renderer.remembers else None)
+        annotator.scanner.counts_lines = not self._renderer.remembers
         while True:
             try:
-                chunk = next(source, b"")
+                chunk = source.read(_SECONDS[annotator.waits])
             except OSError as error:
                 self._fail(f"{log}: cannot be read further: {error.strerror}")
                 chunk = b""
-            if not chunk:
+            if chunk is None:
+                self._write(log, annotator.settle())
+            elif chunk:
+                self._write(log, annotator.feed(chunk))
+            else:
                 break
-            self._write(log, annotator.feed(chunk))
         self._write(log, annotator.flush())
         self._summary.lines += annotator.scanner.lines_read
         if annotator.scanner.lines_too_long:
             self._note(f"{log}: {annotator.scanner.lines_too_long} lines are too long to be read for frames")
 
-    def _write(self, log: str, pieces: Sequence[AnnotatedLine | LogBlock]) -> None:
+    def _write(self, log: str, pieces: Sequence[Piece]) -> None:
+        self._output.write(b"".join([self._renderer.render(log, piece) for piece in pieces]))
         for piece in pieces:
             if isinstance(piece, AnnotatedLine):
                 self._summary.count(piece)
-        self._output.write(b"".join([self._renderer.render(log, piece) for piece in pieces]))
+        for piece in pieces:
+            if isinstance(piece, Repeats):
+                self._summary.count_again(piece.lines)
 
     def _report(self) -> None:
         for opened in self._images.used:

@@ -129,7 +129,7 @@ def _lookup(path: str, wanted: Iterable[str], pc: PcKind) -> int:
             complain(PROGRAM, f"{text}: expected function+0xoffset/0xsize or 0xaddress")
             status = EXIT_FAILED
             continue
-        resolution = resolver.resolve(frame, 1, facts)
+        (resolution,) = resolver.resolve([frame], facts).resolutions
         lacks_line = lacks_line or resolution.missing in (Missing.NO_LINE, Missing.NO_SYMBOL)
         label = text if frame.symbol else _label(text, frame, source)
         output.write(f"{label}{_answer(resolution)}\n".encode("utf-8", "surrogateescape"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import stat
 import sys
 from contextlib import suppress
@@ -11,55 +12,36 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: From a file; a pipe gives what it has, up to this.
-CHUNK = 1 << 20
-
-#: What ``read_ahead`` in ``annotate.log.context`` wants to see.
-_AHEAD = (b"Linux version ", b"Kernel Offset: ")
+#: What is read at once; a pipe gives what it has, up to this. Larger ones are no faster and take more memory.
+CHUNK = 1 << 18
 
 
 class OutputClosedError(Exception):
     """The reader of our output went away; not an error of ours."""
 
 
-def chunks(descriptor: int) -> Iterator[bytes]:
-    """The bytes of an open file as they come; on a pipe, whatever is there."""
-    while data := os.read(descriptor, CHUNK):
-        yield data
+class LogSource:
+    """An open log: read as it comes, and, where it is a regular file, ahead of that."""
 
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self.is_seekable = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        self._start = os.lseek(descriptor, 0, os.SEEK_CUR) if self.is_seekable else 0
 
-def lines_ahead(descriptor: int) -> list[bytes]:
-    """The lines of a regular file that tell its boots and their KASLR offsets; none for a pipe.
+    def read(self, seconds: float | None) -> bytes | None:
+        """What is there, at least a byte; nothing at the end; None when nothing came for so many seconds."""
+        if seconds is not None and not self.is_seekable:
+            readable, _, _ = select.select((self._descriptor,), (), (), seconds)
+            if not readable:
+                return None
+        return os.read(self._descriptor, CHUNK)
 
-    Reads with ``pread``: the file's position does not move.
-    """
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        return []
-    position = os.lseek(descriptor, 0, os.SEEK_CUR)
-    found = []
-    rest = b""
-    while data := os.pread(descriptor, CHUNK, position):
-        position += len(data)
-        data = rest + data
-        end = data.rfind(b"\n") + 1
-        # A line without an end is not kept for longer than a chunk.
-        rest = data[end:] if len(data) - end < CHUNK else b""
-        found += _marked_lines(data[:end])
-    return found + _marked_lines(rest)
-
-
-def _marked_lines(data: bytes) -> list[bytes]:
-    places = set()
-    for marker in _AHEAD:
-        position = data.find(marker)
-        while position >= 0:
-            places.add(data.rfind(b"\n", 0, position) + 1)
-            position = data.find(marker, position + 1)
-    lines = []
-    for start in sorted(places):
-        end = data.find(b"\n", start)
-        lines.append(data[start : end if end >= 0 else len(data)])
-    return lines
+    def ahead(self, position: int) -> Iterator[bytes]:
+        """The bytes from a position on, counted from where the log began. What is read next does not move."""
+        position += self._start
+        while data := os.pread(self._descriptor, CHUNK, position):
+            position += len(data)
+            yield data
 
 
 class Output:

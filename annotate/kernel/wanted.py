@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from annotate.annotator import Annotator, LogFacts
+from annotate.annotator import annotate_all
 from annotate.errors import AnnotateError
 from annotate.kernel.images import open_image
-from annotate.log.context import read_ahead
 from annotate.model import Missing
 from annotate.resolve import Absence
 
@@ -37,9 +36,7 @@ def wanted_symbols(logs: Iterable[bytes], sources: Sequence[Source]) -> dict[str
     for log in logs:
         for turn in range(most):
             images = _Images({name: some[turn] for name, some in paths.items() if turn < len(some)}, wanted)
-            annotator = Annotator(images, LogFacts(None, read_ahead(log.splitlines(keepends=True))))
-            annotator.feed(log)
-            annotator.flush()
+            annotate_all(log, images)
     return {path: frozenset(addresses) for path, addresses in wanted.items()}
 
 

@@ -422,6 +422,11 @@ _TRACES = frozenset({"event_stack", "process_stack"})
 _RAW_FORMATS = frozenset({"trace_entry", "event_stack", "process_stack", "instruction_pointer"})
 
 
+def may_hold_frame(body: bytes) -> bool:
+    """A cheap test: false only where ``find_frames`` finds nothing."""
+    return b"+0x" in body or b"0xffff" in body
+
+
 def find_frames(line: LogLine) -> list[Frame]:
     """Every frame of a line, left to right."""
     body = line.body

@@ -8,19 +8,21 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from annotate.model import LogBlock
+from annotate.model import AnnotatedLine
 
 if TYPE_CHECKING:
-    from annotate.model import AnnotatedLine, Location, Resolution
+    from annotate.model import Location, LogBlock, Repeats, Resolution
     from annotate.summary import Summary
 
 
 class JsonLinesRenderer:
     """Renders each line on its own; holds nothing back."""
 
-    def render(self, log: str, piece: AnnotatedLine | LogBlock) -> bytes:
+    remembers = False
+
+    def render(self, log: str, piece: AnnotatedLine | LogBlock | Repeats) -> bytes:
         """One JSON object and a newline; nothing for text without a frame."""
-        if isinstance(piece, LogBlock) or not piece.resolutions:
+        if not isinstance(piece, AnnotatedLine) or not piece.resolutions:
             return b""
         return _dump(
             {

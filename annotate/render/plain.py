@@ -5,15 +5,17 @@ Lines are never rebuilt: annotations are spliced in at byte positions, so everyt
 
 from __future__ import annotations
 
+from itertools import chain
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from annotate.model import LogBlock, Missing
+from annotate.model import LogBlock, Missing, Repeats
 from annotate.render.names import readable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from annotate.model import AnnotatedLine, Location, Resolution
+    from annotate.model import AnnotatedLine, Location, LogLine, Resolution
     from annotate.render.renderer import RenderOptions
     from annotate.summary import Summary
 
@@ -39,18 +41,30 @@ _UNQUOTABLE = dict.fromkeys((*map(ord, '"\\'), *range(0xDC80, 0xDD00)), "?")
 _BRACKETS = dict.fromkeys(map(ord, "()"), "?")
 
 
+_TEXT = attrgetter("text")
+
+
 class PlainRenderer:
     """``--format text``."""
+
+    remembers = True
 
     def __init__(self, options: RenderOptions) -> None:
         self._innermost_only = options.inlines == "innermost"
         self._demangle = options.demangle
 
-    def render(self, log: str, piece: AnnotatedLine | LogBlock) -> bytes:
+    def render(self, log: str, piece: AnnotatedLine | LogBlock | Repeats) -> bytes:
         """The line with its annotations. ``log`` does not matter here."""
         if isinstance(piece, LogBlock):
             return piece.data
-        line, resolutions = piece
+        if isinstance(piece, Repeats):
+            return b"".join(chain.from_iterable(zip(piece.heads, map(_TEXT, piece.lines), strict=True)))
+        text = self._line(piece.line, piece.resolutions)
+        if piece.remembered is not None:
+            piece.remembered.text = text[piece.head :]
+        return text
+
+    def _line(self, line: LogLine, resolutions: Sequence[Resolution]) -> bytes:
         parts: list[bytes] = []
         done = 0
         for resolution in resolutions:

@@ -22,10 +22,9 @@ from compare_addresses import as_places
 from elfutils import Section, Symbol, ask_elfutils, is_module, nops_in_front, read_sections, read_symbols
 from llvm import LlvmSymbolizer, Place, tree_path
 
-from annotate.annotator import Annotator, LogFacts
+from annotate.annotator import annotate_all
 from annotate.kernel.images import Images, open_image
 from annotate.kernel.locate import Locator, SearchPlaces, is_kernel_name, module_name
-from annotate.log.context import read_ahead
 from annotate.model import AnnotatedLine, Missing
 
 if TYPE_CHECKING:
@@ -390,10 +389,7 @@ class Comparer:
         """Annotate one log and compare every frame of it."""
         with open(path, "rb") as file:
             data = file.read()
-        ahead = [line for line in data.split(b"\n") if b"Linux version " in line or b"Kernel Offset: " in line]
-        annotator = Annotator(self._images, LogFacts(None, read_ahead(ahead)))
-        pieces = annotator.feed(data) + annotator.flush()
-        answers = {piece.line.number: piece for piece in pieces if isinstance(piece, AnnotatedLine)}
+        answers = {piece.line.number: piece for piece in annotate_all(data, self._images)}
         context, bug, boot, slides = Pc(), None, 0, _slides(data)
         for number, raw in enumerate(data.split(b"\n"), 1):
             body = raw.rstrip(b"\r")
