@@ -7,10 +7,8 @@ import sys
 
 import pytest
 from fake_world import sample_logs
-from hypothesis import given
-from hypothesis import strategies as st
 
-from annotate.log.context import LogContext, may_tell
+from annotate.log.context import Bound, LogContext, may_tell
 from annotate.log.grammar import find_frames
 from annotate.model import KernelId, LogLine, PcKind
 
@@ -201,3 +199,57 @@ def test_the_last_breaking_event_of_s390_is_a_branch_and_not_behind_one() -> Non
         b"[   12.5]  [<00000000003d0f5e>] f+0x12/0x34",
         b"[   12.5]  [<00000000003d0f5e>] f+0x12/0x34",
     ) == [PcKind.RETURN, PcKind.EXACT, PcKind.RETURN]
+
+
+@pytest.mark.parametrize(
+    ("line", "release", "arch"),
+    [
+        (_BANNER, "6.1.0-56-cloud-amd64", "x86_64"),
+        (b"CPU: 1 PID: 9 Comm: dd Not tainted 6.17.9-300.fc43.aarch64 #1", "6.17.9-300.fc43.aarch64", "aarch64"),
+        (b"Linux version 6.1.0 (gcc) #1 SMP", "6.1.0", ""),
+    ],
+)
+def test_a_release_may_name_the_architecture(line: bytes, release: str, arch: str) -> None:
+    boot = _observed(line).boots[-1]
+    assert (boot.kernel.release, boot.arch) == (release, arch)
+
+
+def test_a_register_dump_may_name_the_architecture() -> None:
+    context = LogContext()
+    _kinds(context, b"RIP: 0010:spin_for+0x40/0x60 [oopser]")
+    assert context.boots[-1].arch == "x86_64"
+
+
+def test_modules_and_taint_are_those_of_the_boot() -> None:
+    id_ = _BUILD_ID.decode()
+    context = LogContext()
+    _kinds(
+        context,
+        b"Modules linked in: xfs(OE) nd_btt libphy [last unloaded: oops(OE)]",
+        b"CPU: 0 PID: 7 Comm: cat Tainted: G        W  OE      6.1.0 #1",
+        b" phy_state_machine+0x80/0x2c0 [libphy %s]" % _BUILD_ID,
+        b"btrfs 1777664 0 - Live 0xffffffffc0c42000 (OE)",
+        b"Kernel Offset: 0x1000000 from 0xffffffff81000000",
+        _BANNER,
+        b"Modules linked in: ext4",
+    )
+    old, first, second = LogContext().boots[0], *context.boots
+    assert first.modules == {"xfs": None, "nd_btt": None, "libphy": None, "btrfs": 0xFFFFFFFFC0C42000}
+    assert (first.taint, first.build_ids, first.slide) == ("G        W  OE", {"libphy": id_}, 0x1000000)
+    assert (second.taint, second.build_ids, second.slide) == ("", {}, None)
+    assert second.modules == {"ext4": None}
+    assert (old.modules, old.taint, old.slide) == ({}, "", None)
+
+
+def test_every_line_that_tells_anything_may_tell() -> None:
+    said = 0
+    for log in sample_logs():
+        context = LogContext()
+        for line in log.read_bytes().splitlines():
+            before = (context.facts, context.slide, len(context.boots[-1].modules), context.boots[-1].taint)
+            bound = context.observe(line)
+            after = (context.facts, context.slide, len(context.boots[-1].modules), context.boots[-1].taint)
+            tells = before != after or bound is not Bound.NONE
+            assert may_tell(line) or not tells
+            said += tells
+    assert said > 100

@@ -2,47 +2,78 @@
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING
+from itertools import chain
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from fake_world import sample_logs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from annotate.log.scan import CONTEXT_MARKERS, FRAME_MARKERS, MAX_LINE, LineScanner
-from annotate.model import LogBlock, LogLine
+from annotate.log.scan import ATTENTION, FIRST_ATTENTION, MARKS, MAX_LINE, LineScanner
+from annotate.model import LogBlock, LogPassage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-MARKERS = FRAME_MARKERS + CONTEXT_MARKERS
+#: A line that whoever reads the passages here finds interesting, although no search could.
+INTERESTING = b"epc"
 
 _FRAGMENTS = (
     *(b"\n", b"\n", b"\r\n", b"\r\r\n", b"\r", b"\0", b"\xff\xfe", b"\xc3", b" ", b"plain text"),
-    *(b"f+0x1/0x2", b"0xffffffff81000000", *MARKERS),
-    # Halves of markers, which a chunk's end may cut or which may meet.
-    *(
-        b"+",
-        b"0",
-        b"x",
-        b"+0",
-        b"0xff",
-        b"ff",
-        b"Linux ver",
-        b"sion ",
-        b"Kernel Offset",
-        b": ",
-        b" PI",
-        b"D: ",
-        b"---[ en",
-        b"d ",
-    ),
+    *(b"f+0x1/0x2", b"0xffffffff81000000", INTERESTING, *MARKS),
+    # Halves of marks, which a chunk's end may cut or which may meet.
+    *(b"+", b"0", b"x", b"+0", b"Linux ver", b"sion ", b" Com", b"m: ", b"nable to", b" handle "),
+    # As much as is read closely, nearly.
+    *(b"." * 50, b"line\n" * 10),
 )
 texts = st.lists(st.sampled_from(_FRAGMENTS), max_size=40).map(b"".join)
 cuts = st.lists(st.integers(1, 12), max_size=40)
-line_limits = st.sampled_from((1, 7, 16, 40, MAX_LINE))
+
+
+class Limits(NamedTuple):
+    """Small ones, so that short texts meet them."""
+
+    max_line: int = MAX_LINE
+    first_attention: int = FIRST_ATTENTION
+    attention: int = ATTENTION
+
+
+limits = st.builds(
+    Limits, st.sampled_from((1, 7, 16, 40, MAX_LINE)), st.sampled_from((0, 1, 30, 1000)), st.sampled_from((1, 30, 4096))
+)
+
+
+class Scan:
+    """What comes out, as a reader sees it that finds INTERESTING lines interesting."""
+
+    def __init__(self, chunks: Iterable[bytes], limits: Limits) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("annotate.log.scan.ATTENTION", limits.attention)
+            self.scanner = scanner = LineScanner(limits.max_line, limits.first_attention)
+            self.data = b""
+            self.lines: list[tuple[int, bytes, bytes]] = []  # number, line, and the line before it
+            for piece in chain.from_iterable(chain(map(scanner.feed, chunks), [scanner.flush()])):
+                assert piece.data
+                self.data += piece.data
+                assert scanner.position == len(self.data)
+                if isinstance(piece, LogPassage):
+                    self._read(piece)
+
+    def _read(self, passage: LogPassage) -> None:
+        before, end = passage.before, 0
+        for number, line in enumerate(_split(passage.data), passage.number):
+            self.lines.append((number, line, before))
+            before = line.removesuffix(b"\n")
+            end += len(line)
+            if INTERESTING in line:
+                self.scanner.attend(end)
+
+
+def _split(data: bytes) -> list[bytes]:
+    *lines, rest = data.split(b"\n")
+    return [line + b"\n" for line in lines] + ([rest] if rest else [])
 
 
 def _cut(data: bytes, sizes: Iterable[int]) -> list[bytes]:
@@ -53,108 +84,95 @@ def _cut(data: bytes, sizes: Iterable[int]) -> list[bytes]:
     return [*chunks, data]
 
 
-def _scan(chunks: Iterable[bytes], max_line: int = MAX_LINE) -> tuple[list[LogLine | LogBlock], LineScanner]:
-    scanner = LineScanner(max_line)
-    pieces = [piece for chunk in chunks for piece in scanner.feed(chunk)]
-    return pieces + scanner.flush(), scanner
+def _bytes_of(data: bytes) -> list[bytes]:
+    return [data[position : position + 1] for position in range(len(data))]
 
 
-def _bytes_of(pieces: Iterable[LogLine | LogBlock]) -> bytes:
-    return b"".join(piece.data if isinstance(piece, LogBlock) else piece.body + piece.ending for piece in pieces)
-
-
-def _merged(pieces: Iterable[LogLine | LogBlock]) -> list[LogLine | LogBlock]:
-    """The pieces with neighbouring blocks put together: where a block ends between two lines means nothing."""
-    merged: list[LogLine | LogBlock] = []
-    for piece in pieces:
-        if isinstance(piece, LogBlock) and merged and isinstance(merged[-1], LogBlock):
-            merged[-1] = LogBlock(merged[-1].data + piece.data)
-        else:
-            merged.append(piece)
-    return merged
-
-
-def _expected(data: bytes, max_line: int) -> list[LogLine | LogBlock]:
-    """The same by the simplest means: split on newlines, keep the short lines that hold a marker."""
-    pieces: list[LogLine | LogBlock] = []
-    for number, line in enumerate(re.findall(rb"[^\n]*\n|[^\n]+", data), 1):
+def _expected(data: bytes, limits: Limits) -> list[tuple[int, bytes, bytes]]:
+    """The lines that are to be read, by the simplest means: line by line."""
+    found = []
+    attentive_until, position, before = limits.first_attention, 0, b""
+    for number, line in enumerate(_split(data), 1):
         content = line.removesuffix(b"\n")
-        if len(content) <= max_line and any(marker in content for marker in MARKERS):
-            body = content.rstrip(b"\r")
-            pieces.append(LogLine(number, body, line[len(body) :]))
+        if len(content) > limits.max_line:
+            before = b""
         else:
-            pieces.append(LogBlock(line))
-    return _merged(pieces)
+            if position < attentive_until or any(mark in line for mark in MARKS):
+                found.append((number, line, before))
+                if INTERESTING in line:
+                    attentive_until = max(attentive_until, position + len(line) + limits.attention)
+            before = content[-4096:]
+        position += len(line)
+    return found
 
 
-@given(texts, cuts, line_limits)
-@settings(max_examples=400)
-def test_every_byte_comes_out_however_the_input_is_cut(data: bytes, sizes: list[int], max_line: int) -> None:
-    assert _bytes_of(_scan([data], max_line)[0]) == data
-    assert _bytes_of(_scan(_cut(data, sizes), max_line)[0]) == data
-    assert _bytes_of(_scan(_cut(data, [1] * len(data)), max_line)[0]) == data
-
-
-@given(texts, cuts, line_limits)
-@settings(max_examples=400)
-def test_pieces_are_those_of_a_plain_split_however_the_input_is_cut(
-    data: bytes, sizes: list[int], max_line: int
+@given(texts, cuts, limits)
+@settings(max_examples=500)
+def test_every_byte_comes_out_and_the_right_lines_are_read_however_the_input_is_cut(
+    data: bytes, sizes: list[int], limits: Limits
 ) -> None:
-    expected = _expected(data, max_line)
-    assert _merged(_scan([data], max_line)[0]) == expected
-    assert _merged(_scan(_cut(data, sizes), max_line)[0]) == expected
-    assert _merged(_scan(_cut(data, [1] * len(data)), max_line)[0]) == expected
+    expected = _expected(data, limits)
+    for chunks in ([data], _cut(data, sizes), _bytes_of(data)):
+        scan = Scan(chunks, limits)
+        assert scan.data == data
+        assert scan.lines == expected
 
 
-@given(texts, cuts, line_limits)
-def test_lines_are_counted_like_a_split_on_newlines(data: bytes, sizes: list[int], max_line: int) -> None:
+@given(texts, cuts, limits)
+def test_lines_are_counted_like_a_split_on_newlines(data: bytes, sizes: list[int], limits: Limits) -> None:
     lines = data.count(b"\n") + (data[-1:] not in (b"", b"\n"))
-    assert _scan([data], max_line)[1].lines_read == lines
-    assert _scan(_cut(data, sizes), max_line)[1].lines_read == lines
+    assert Scan([data], limits).scanner.lines_read == lines
+    assert Scan(_cut(data, sizes), limits).scanner.lines_read == lines
 
 
 @pytest.mark.parametrize("log", sample_logs(), ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_sample_logs_come_out_whole_with_right_line_numbers(log: Path) -> None:
     data = log.read_bytes()
-    whole = _scan([data])[0]
-    assert _merged(whole) == _expected(data, MAX_LINE)
-    assert _merged(_scan(_cut(data, [4093] * (len(data) // 4093)))[0]) == _merged(whole)
-    lines = data.split(b"\n")
-    numbered = [piece for piece in whole if isinstance(piece, LogLine)]
-    assert len(numbered) > 50
-    for line in numbered:
-        assert lines[line.number - 1] == line.body + line.ending.removesuffix(b"\n")
+    limits = Limits(first_attention=0)
+    whole = Scan([data], limits)
+    assert whole.data == data
+    assert whole.lines == _expected(data, limits)
+    assert Scan(_cut(data, [4093] * (len(data) // 4093)), limits).lines == whole.lines
+    assert len(whole.lines) > 10
+    assert [line for _, line, _ in Scan([data], Limits(first_attention=len(data))).lines] == _split(data)
 
 
-@pytest.mark.parametrize("marker", MARKERS)
-def test_a_marker_cut_anywhere_by_a_chunk_boundary_is_seen(marker: bytes) -> None:
-    data = b"before\nxx" + marker + b"yy\nafter\n"
+@pytest.mark.parametrize("mark", MARKS)
+def test_a_mark_cut_anywhere_by_a_chunk_boundary_is_seen(mark: bytes) -> None:
+    data = b"before\nxx" + mark + b"yy\nafter\n"
     for position in range(len(data) + 1):
-        lines = [piece for piece in _scan([data[:position], data[position:]])[0] if isinstance(piece, LogLine)]
-        assert lines == [LogLine(2, b"xx" + marker + b"yy", b"\n")]
+        scan = Scan([data[:position], data[position:]], Limits(first_attention=0))
+        assert scan.lines == [(2, b"xx" + mark + b"yy\n", b"before")]
 
 
-def test_text_without_markers_leaves_as_one_block_with_the_same_content() -> None:
+def test_text_of_no_interest_leaves_as_one_block_with_the_same_content() -> None:
     data = b"nothing of interest here\r\n" * 1000
-    assert LineScanner().feed(data) == [LogBlock(data)]
+    assert list(LineScanner(first_attention=0).feed(data)) == [LogBlock(data)]
 
 
-def test_text_between_lines_of_interest_is_not_split_into_lines() -> None:
-    quiet = b"quiet\n" * 500
-    pieces = LineScanner().feed(quiet + b" f+0x1/0x2\n" + quiet)
-    assert pieces == [LogBlock(quiet), LogLine(501, b" f+0x1/0x2", b"\n"), LogBlock(quiet)]
+def test_a_short_log_is_read_whole_and_a_long_one_from_its_start() -> None:
+    line = b"nothing a search could find\n"
+    scanner = LineScanner()
+    passage, block = scanner.feed(line * (2 * FIRST_ATTENTION // len(line)))
+    assert isinstance(passage, LogPassage)
+    assert isinstance(block, LogBlock)
+    assert FIRST_ATTENTION <= len(passage.data) < FIRST_ATTENTION + len(line)
 
 
-@pytest.mark.parametrize("ending", [b"\n", b"\r\n", b"\r\r\n", b"\r\r\r\n", b"", b"\r"])
-def test_carriage_returns_before_the_newline_belong_to_the_ending(ending: bytes) -> None:
-    assert _scan([b" f+0x1/0x2" + ending])[0] == [LogLine(1, b" f+0x1/0x2", ending)]
+def test_what_follows_something_of_interest_is_read() -> None:
+    quiet = b"quiet\n" * ATTENTION
+    scan = Scan([quiet + b" f+0x1/0x2\n" + quiet + b"epc Comm: x\n" + quiet], Limits(first_attention=0))
+    read = [line for _, line, _ in scan.lines]
+    assert read[:2] == [b" f+0x1/0x2\n", b"epc Comm: x\n"]
+    assert set(read[2:]) == {b"quiet\n"}
+    assert ATTENTION <= len(b"".join(read[2:])) < ATTENTION + len(b"quiet\n")
 
 
 def test_a_complete_line_is_not_held_back() -> None:
     scanner = LineScanner()
-    assert scanner.feed(b" f+0x1/0x2\n f+0x3") == [LogLine(1, b" f+0x1/0x2", b"\n")]
-    assert scanner.feed(b"/0x4\n") == [LogLine(2, b" f+0x3/0x4", b"\n")]
-    assert scanner.flush() == []
+    assert list(scanner.feed(b" f+0x1/0x2\n f+0x3")) == [LogPassage(1, b" f+0x1/0x2\n", b"")]
+    assert list(scanner.feed(b"/0x4\n")) == [LogPassage(2, b" f+0x3/0x4\n", b" f+0x1/0x2")]
+    assert list(scanner.flush()) == []
 
 
 def test_an_endless_line_goes_through_in_bounded_memory() -> None:
@@ -163,12 +181,12 @@ def test_an_endless_line_goes_through_in_bounded_memory() -> None:
     total = 64 << 20
     seen = 0
     for _ in range(total // len(chunk)):
-        seen += len(_bytes_of(scanner.feed(chunk)))
+        seen += sum(len(piece.data) for piece in scanner.feed(chunk))
         held = sum(map(len, scanner._pending))
         assert held == scanner._pending_size
         assert held <= MAX_LINE + len(chunk)
     assert seen == total
-    assert scanner.flush() == []
+    assert list(scanner.flush()) == []
     assert scanner.lines_read == 1
     assert scanner.lines_too_long == 1
 
@@ -181,22 +199,22 @@ def test_a_line_of_exactly_the_limit_is_read_and_one_byte_more_is_not(chunk: int
     fits = (b"f+0x1/0x2 " * 7)[: limit - content_of_end]
     for line, is_read in ((fits, True), (fits + b"+", False)):
         data = line + end
-        chunks = _cut(data, [chunk] * (len(data) // chunk))
-        pieces, scanner = _scan(chunks, limit)
-        assert [type(piece) for piece in _merged(pieces)] == [LogLine if is_read else LogBlock]
-        assert scanner.lines_read == 1
-        assert scanner.lines_too_long == (0 if is_read else 1)
+        scan = Scan(_cut(data, [chunk] * (len(data) // chunk)), Limits(limit))
+        assert len(scan.lines) == is_read
+        assert scan.scanner.lines_read == 1
+        assert scan.scanner.lines_too_long == (0 if is_read else 1)
 
 
-@pytest.mark.parametrize("chunk", [4096, 2 * MAX_LINE])
+@pytest.mark.parametrize("chunk", [4096, 2 * MAX_LINE, 4 * MAX_LINE])
 def test_the_default_limit_is_kept_to_the_byte_and_the_next_line_is_read_again(chunk: int) -> None:
     exact = b" f+0x1/0x2".ljust(MAX_LINE)
     data = exact + b"\n" + exact + b"x\n g+0x3/0x4\n"
-    pieces = _merged(_scan(_cut(data, [chunk] * (len(data) // chunk)))[0])
-    assert [type(piece) for piece in pieces] == [LogLine, LogBlock, LogLine]
-    assert pieces[2] == LogLine(3, b" g+0x3/0x4", b"\n")
+    scan = Scan(_cut(data, [chunk] * (len(data) // chunk)), Limits())
+    assert [(number, line) for number, line, _ in scan.lines] == [(1, exact + b"\n"), (3, b" g+0x3/0x4\n")]
 
 
 def test_long_lines_are_counted_alike_however_the_input_is_cut() -> None:
-    data = b"a line without a marker that is too long\n" * 3
-    assert _scan([data], 16)[1].lines_too_long == _scan(_cut(data, [1] * len(data)), 16)[1].lines_too_long
+    for text in (b"a line without a mark that is too long\n", b"a line with a +0x1 that is too long\n"):
+        data = text * 3
+        counts = [Scan(chunks, Limits(16)).scanner.lines_too_long for chunks in ([data], _bytes_of(data))]
+        assert counts == [3 * (b"+0x" in text)] * 2

@@ -25,7 +25,7 @@ from llvm import LlvmSymbolizer, Place, tree_path
 from annotate.annotator import annotate_all
 from annotate.kernel.images import Images, open_image
 from annotate.kernel.locate import Locator, SearchPlaces, is_kernel_name, module_name
-from annotate.model import AnnotatedLine, Missing
+from annotate.model import Missing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
