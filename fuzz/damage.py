@@ -12,7 +12,6 @@ by name and by address, chains, rows.
 
 A case that breaks the rule is written into a folder (``--failures``), with fewer pieces of damage where fewer do.
 """
-# a program; its random numbers keep no secret
 
 from __future__ import annotations
 
@@ -22,19 +21,17 @@ import gzip
 import lzma
 import mmap
 import random
-import resource
 import shutil
-import signal
 import struct
 import subprocess
 import sys
 import tempfile
 import time
-import traceback
-from collections import Counter
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from annotate.debuginfo.compression import decompress_file
 from annotate.debuginfo.elf import ElfFile
@@ -42,17 +39,14 @@ from annotate.debuginfo.image import DebugImage
 from annotate.debuginfo.relocate import OPERATIONS
 from annotate.errors import AnnotateError
 from annotate.kernel.identify import release_of
+from annotate.leb128 import write_uleb
 from annotate.model import LinkAddr
+from fuzz.cases import Failure, add_options, fuzz, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from types import FrameType
 
     from annotate.debuginfo.elf import Section
-
-SECONDS_OF_A_CASE: Final = 10
-MEGABYTES_OF_A_CASE: Final = 512
-ADDRESS_SPACE: Final = 1536 << 20
 
 #: Symbols that are asked for by name, and addresses that are drawn, in one case.
 _NAMES = 60
@@ -89,10 +83,6 @@ _LINE_FORMS = (0x08, 0x0B, 0x05, 0x0F, 0x09, 0x1E, 0x1F, 0x0E, 0x1A, 0x21, 0x16)
 _HOT = (".debug_info", ".debug_abbrev", ".debug_line", ".debug_rnglists", ".debug_ranges", ".debug_aranges")
 
 
-class OverTimeError(BaseException):
-    """A case took too long; no ``except Exception`` may swallow it."""
-
-
 class Patch(NamedTuple):
     """Bytes that are written over those at ``start``."""
 
@@ -101,11 +91,12 @@ class Patch(NamedTuple):
 
 
 class Case(NamedTuple):
-    """A damaged file: the original, what is written over it, and where it is cut off."""
+    """A damaged file: the original, what is written over it, where it is cut off, and the seed of what is asked."""
 
     original: Original
     patches: tuple[Patch, ...]
     length: int
+    questions: int
 
     @property
     def data(self) -> bytes:
@@ -115,18 +106,15 @@ class Case(NamedTuple):
             data[patch.start : patch.start + len(patch.data)] = patch.data
         return bytes(data[: self.length])
 
+    def ask(self) -> str:
+        """Open the file and ask all that can be asked; a word on what came of it."""
+        return ask_everything(self.data, self.original, random.Random(self.questions))
 
-class Failure(NamedTuple):
-    """How a case breaks the rule. ``place`` is the innermost line of ours; two cases that share ``key`` are one bug."""
-
-    kind: str
-    place: str
-    text: str
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """What is the same for one bug."""
-        return self.kind, self.place
+    def keep(self, stem: Path, head: str, failure: Failure) -> None:
+        """Write the damaged file, with fewer pieces of damage where fewer do, and what they are."""
+        small = minimise(self, failure)
+        stem.with_suffix(".elf").write_bytes(small.data)
+        stem.with_suffix(".txt").write_text(f"{head}\n{describe(small, failure)}")
 
 
 class Original:
@@ -256,7 +244,7 @@ class Damager:
         if not patches or generator.random() < 0.03:
             length = generator.choice((generator.randrange(size), generator.randrange(200), size - 1))
         fitting = [patch for patch in patches if patch.data and patch.start + len(patch.data) <= size]
-        return Case(original, tuple(fitting), length)
+        return Case(original, tuple(fitting), length, number)
 
 
 def some_number(original: Original, generator: random.Random) -> int:
@@ -275,16 +263,6 @@ def some_number(original: Original, generator: random.Random) -> int:
 def packed(original: Original, value: int, size: int) -> bytes:
     """A number in so many bytes, the upper ones cut off."""
     return (value & ((1 << 8 * size) - 1)).to_bytes(size, "little" if original.order == "<" else "big")
-
-
-def uleb(value: int) -> bytes:
-    """The shortest ULEB128."""
-    result = bytearray()
-    while value > 0x7F:
-        result.append(value & 0x7F | 0x80)
-        value >>= 7
-    result.append(value)
-    return bytes(result)
 
 
 def noise(generator: random.Random, longest: int) -> bytes:
@@ -440,10 +418,10 @@ def change_abbreviation(original: Original, generator: random.Random) -> list[Pa
     choices = {"code": range(1, 128), "tag": _TAGS, "children": range(3), "name": _ATTRIBUTES, "form": _FORMS}
     for _ in range(generator.choice((1, 1, 2, 8))):
         place, length, kind = generator.choice(original.abbreviations)
-        value = uleb(generator.choice(choices[kind]))
+        value = write_uleb(generator.choice(choices[kind]))
         family = next((family for family in _ALIKE if original.data[place] in family), ())
         if kind == "form" and family and generator.randrange(3):
-            value = uleb(generator.choice(family))
+            value = write_uleb(generator.choice(family))
         if kind == "code" and generator.randrange(4) == 0:
             value = b"\0"
         # Longer ULEBs are padded with a zero in the upper bits, shorter ones push what follows out of place.
@@ -629,57 +607,12 @@ def _addresses(original: Original, elf: ElfFile, generator: random.Random) -> It
             yield LinkAddr(generator.choice(original.addresses) + generator.randrange(-8, 300))
 
 
-def run_case(case: Case, number: int) -> str | Failure:
-    """Run a case: a word on its answer, or how it breaks the rule."""
-    generator = random.Random(number)
-    _forget_peak()
-    before = _peak()
-
-    def over_time(_signal: int, _frame: FrameType | None) -> None:
-        raise OverTimeError
-
-    usual = signal.signal(signal.SIGALRM, over_time)
-    signal.alarm(SECONDS_OF_A_CASE)
-    try:
-        data = case.data
-        outcome = ask_everything(data, case.original, generator)
-    except (Exception, OverTimeError) as error:  # noqa: BLE001  # every exception is what this looks for
-        signal.alarm(0)
-        return Failure(type(error).__name__, _place(error), "".join(traceback.format_exception(error)))
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, usual)
-    peak = _peak()
-    if peak > MEGABYTES_OF_A_CASE and peak > before:
-        return Failure("memory", "", f"{peak} MB after, {before} MB before")
-    return outcome
-
-
-def _place(error: BaseException) -> str:
-    """The innermost line of ours in a traceback; the function alone for a case that took too long."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "annotate" in frame.filename]
-    if not frames:
-        return ""
-    last = frames[-1]
-    return f"{Path(last.filename).name}:{last.name}" + ("" if isinstance(error, OverTimeError) else f":{last.lineno}")
-
-
-def _peak() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
-
-
-def _forget_peak() -> None:
-    """Let the peak begin at what is used now, where the system can (Linux); else only a higher peak is seen."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
-
-
-def minimise(case: Case, number: int, failure: Failure, seconds: float = 60) -> Case:
+def minimise(case: Case, failure: Failure, seconds: float = 60) -> Case:
     """Leave pieces of damage out, and bytes at the ends of those left, while the case still fails alike."""
     deadline = time.monotonic() + seconds
 
     def fails_alike(candidate: Case) -> bool:
-        outcome = run_case(candidate, number)
+        outcome = run(candidate)
         return isinstance(outcome, Failure) and outcome.key == failure.key
 
     whole = case._replace(length=len(case.original.data))
@@ -703,9 +636,9 @@ def minimise(case: Case, number: int, failure: Failure, seconds: float = 60) -> 
     return case
 
 
-def describe(case: Case, number: int, seed: int, failure: Failure) -> str:
-    """What is needed to see a failure again."""
-    lines = [f"file: {case.original.path}", f"seed: {seed}", f"case: {number}", f"cut off at: {case.length:#x}"]
+def describe(case: Case, failure: Failure) -> str:
+    """What is damaged, and how it fails."""
+    lines = [f"file: {case.original.path}", f"cut off at: {case.length:#x}"]
     lines.append(f"fails with: {failure.kind} {failure.place}")
     for patch in case.patches:
         original = case.original.data[patch.start : patch.start + len(patch.data)]
@@ -714,47 +647,6 @@ def describe(case: Case, number: int, seed: int, failure: Failure) -> str:
         place = f"{inside.name}+{patch.start - inside.offset:#x}" if inside else "outside the sections"
         lines.append(f"{patch.start:#x} ({place}): {original.hex(' ')} -> {patch.data.hex(' ')}")
     return "\n".join([*lines, "", failure.text])
-
-
-class Report:
-    """What came of the cases so far."""
-
-    def __init__(self, seed: int, folder: Path | None) -> None:
-        self._seed = seed
-        self._folder = folder
-        self._start = time.monotonic()
-        self.outcomes: Counter[str] = Counter()
-        self.failures: Counter[tuple[str, str]] = Counter()
-        self.slowest = 0.0
-
-    def take(self, case: Case, number: int) -> str | Failure:
-        """Run a case, and keep it when it is the first that fails like this."""
-        start = time.monotonic()
-        outcome = run_case(case, number)
-        self.slowest = max(self.slowest, time.monotonic() - start)
-        if isinstance(outcome, Failure):
-            self.outcomes["BREAKS THE RULE"] += 1
-            self.failures[outcome.key] += 1
-            if self.failures[outcome.key] == 1 and self._folder is not None:
-                small = minimise(case, number, outcome)
-                self._folder.mkdir(parents=True, exist_ok=True)
-                stem = f"seed-{self._seed}-case-{number}"
-                (self._folder / f"{stem}.elf").write_bytes(small.data)
-                (self._folder / f"{stem}.txt").write_text(describe(small, number, self._seed, outcome))
-        else:
-            self.outcomes[outcome] += 1
-        return outcome
-
-    def __str__(self) -> str:
-        seconds = time.monotonic() - self._start
-        cpu = resource.getrusage(resource.RUSAGE_SELF)
-        lines = [
-            f"seed {self._seed}: {self.outcomes.total()} cases in {seconds:.0f} s "
-            f"({cpu.ru_utime + cpu.ru_stime:.0f} s of a processor), the slowest {self.slowest:.1f} s"
-        ]
-        lines += [f"{count:9}  {outcome}" for outcome, count in self.outcomes.most_common()]
-        lines += [f"{count:9}  FAILURE {kind} at {place}" for (kind, place), count in self.failures.most_common()]
-        return "\n".join(lines) + "\n"
 
 
 _SOURCE = """
@@ -830,36 +722,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Damage ELF files with DWARF and ask them.")
     parser.add_argument("files", nargs="*", metavar="FILE")
     parser.add_argument("--gcc", action="store_true", help="also small files that are compiled here and now")
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--replay", type=int, metavar="CASE", help="run this case alone")
-    parser.add_argument("--failures", type=Path, default=Path("damage-failures"), metavar="DIR")
+    add_options(parser, "damage-failures")
     options = parser.parse_args(arguments)
-    resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
     with tempfile.TemporaryDirectory() as folder:
         paths = options.files + (build(Path(folder)) if options.gcc else [])
         if not paths:
             parser.error("no file to damage")
         originals = [Original(path) for path in paths]
     sys.stdout.write(f"{len(originals)} files, {sum(len(each.data) for each in originals)} bytes\n")
-    damager = Damager(originals, options.seed)
-    report = Report(options.seed, options.failures)
-    if options.replay is not None:
-        outcome = report.take(damager.case(options.replay), options.replay)
-        sys.stdout.write(outcome.text if isinstance(outcome, Failure) else outcome + "\n")
-        return 1 if report.failures else 0
-    deadline = time.monotonic() + options.seconds
-    number = 0
-    said = time.monotonic()
-    while time.monotonic() < deadline:
-        report.take(damager.case(number), number)
-        number += 1
-        if time.monotonic() > said + 60:
-            said = time.monotonic()
-            sys.stdout.write(str(report))
-            sys.stdout.flush()
-    sys.stdout.write(str(report))
-    return 1 if report.failures else 0
+    return fuzz(Damager(originals, options.seed).case, options)
 
 
 if __name__ == "__main__":

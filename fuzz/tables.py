@@ -16,14 +16,9 @@ from __future__ import annotations
 
 import argparse
 import random
-import resource
-import signal
 import sys
 import tempfile
-import time
-import traceback
 from bisect import bisect_right
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -53,23 +48,13 @@ from table_writer import (
 
 from annotate.errors import AnnotateError
 from annotate.kernel.build import Options, build, sources_in
+from annotate.leb128 import write_uleb
 from annotate.model import LinkAddr
 from annotate.tables.lineinfo_v1 import TableFile, TableImage
-from fuzz.damage import (
-    ADDRESS_SPACE,
-    MEGABYTES_OF_A_CASE,
-    SECONDS_OF_A_CASE,
-    Failure,
-    OverTimeError,
-    _forget_peak,
-    _peak,
-    _place,
-    uleb,
-)
+from fuzz.cases import Failure, add_options, fuzz
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import FrameType
 
     from annotate.model import Location, Symbol
 
@@ -165,6 +150,15 @@ class Case(NamedTuple):
     data: bytes
     is_repaired: bool
 
+    def ask(self) -> str:
+        """Open the table and ask all that can be asked; a word on what came of it."""
+        return (ask_repaired if self.is_repaired else ask_intact)(self.data, self.original)
+
+    def keep(self, stem: Path, head: str, failure: Failure) -> None:
+        """Write the damaged table, and how it fails."""
+        stem.with_suffix(".lineinfo").write_bytes(self.data)
+        stem.with_suffix(".txt").write_text(f"file: {self.original.path}\n{head}\n\n{failure.text}")
+
 
 class Damager:
     """Makes the cases of one seed."""
@@ -221,7 +215,7 @@ def changed_bytes(data: bytes, generator: random.Random) -> bytes:
     if kind < 2:
         return data[:place] + bytes((generator.randrange(256),)) + data[place + 1 :]
     if kind == 2:
-        return data[:place] + uleb(some_number(generator)) + data[place + 1 :]
+        return data[:place] + write_uleb(some_number(generator)) + data[place + 1 :]
     if kind == 3:
         noise = generator.randbytes(1 << generator.randrange(8))
         return data[:place] + noise + data[place + len(noise) :]
@@ -399,30 +393,6 @@ def ask_repaired(data: bytes, original: Original) -> str:
     return outcome
 
 
-def run_case(case: Case) -> str | Failure:
-    """Run a case: a word on its answer, or how it breaks the rule."""
-
-    def over_time(_signal: int, _frame: FrameType | None) -> None:
-        raise OverTimeError
-
-    _forget_peak()
-    before = _peak()
-    usual = signal.signal(signal.SIGALRM, over_time)
-    signal.alarm(SECONDS_OF_A_CASE)
-    try:
-        outcome = (ask_repaired if case.is_repaired else ask_intact)(case.data, case.original)
-    except (Exception, OverTimeError) as error:  # noqa: BLE001  # every exception is what this looks for
-        signal.alarm(0)
-        return Failure(type(error).__name__, _place(error), "".join(traceback.format_exception(error)))
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, usual)
-    after = _peak()
-    if after > MEGABYTES_OF_A_CASE and after > before:
-        return Failure("memory", "", f"{after} MB after, {before} MB before")
-    return outcome
-
-
 def table_of(path: str) -> bytes:
     """A table as it is; one that is built here and now of an ELF file."""
     data = Path(path).read_bytes()
@@ -438,38 +408,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Damage tables until the time is over; the status is 1 when a case broke the rule."""
     parser = argparse.ArgumentParser(description="Damage tables and ask them.")
     parser.add_argument("files", nargs="*", metavar="FILE", help="tables, or ELF files to build them of")
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--replay", type=int, metavar="CASE", help="run this case alone")
-    parser.add_argument("--failures", type=Path, default=Path("table-failures"), metavar="DIR")
+    add_options(parser, "table-failures")
     options = parser.parse_args(arguments)
-    resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
     originals = [Original(table_of(path), path) for path in options.files or [str(DEFAULT)]]
-    damager = Damager(originals, options.seed)
-    if options.replay is not None:
-        outcome = run_case(damager.case(options.replay))
-        sys.stdout.write(outcome.text if isinstance(outcome, Failure) else outcome + "\n")
-        return int(isinstance(outcome, Failure))
-    outcomes: Counter[str] = Counter()
-    start = time.monotonic()
-    number = 0
-    while time.monotonic() < start + options.seconds:
-        case = damager.case(number)
-        outcome = run_case(case)
-        if isinstance(outcome, Failure):
-            word = f"FAILURE {outcome.kind} at {outcome.place}"
-            if not outcomes[word]:
-                options.failures.mkdir(parents=True, exist_ok=True)
-                stem = f"seed-{options.seed}-case-{number}"
-                (options.failures / f"{stem}.lineinfo").write_bytes(case.data)
-                (options.failures / f"{stem}.txt").write_text(f"{case.original.path}\n{outcome.text}")
-            outcomes[word] += 1
-        else:
-            outcomes[outcome] += 1
-        number += 1
-    sys.stdout.write(f"seed {options.seed}: {number} cases in {time.monotonic() - start:.0f} s\n")
-    sys.stdout.writelines(f"{count:9}  {outcome}\n" for outcome, count in outcomes.most_common())
-    return int(any(outcome.startswith("FAILURE") for outcome in outcomes))
+    return fuzz(Damager(originals, options.seed).case, options)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from fuzz import damage
+from fuzz import cases, damage
 
 if TYPE_CHECKING:
     import random
@@ -32,11 +31,11 @@ def originals(tmp_path_factory: pytest.TempPathFactory) -> list[damage.Original]
 
 def test_damaged_files_give_an_error_of_ours_or_an_answer(originals: list[damage.Original]) -> None:
     damager = damage.Damager(originals, SEED)
-    report = damage.Report(SEED, None)
+    report = cases.Report(SEED, None)
     for number in range(CASES):
         case = damager.case(number)
         outcome = report.take(case, number)
-        assert not isinstance(outcome, damage.Failure), damage.describe(case, number, SEED, outcome)
+        assert not isinstance(outcome, cases.Failure), f"case {number}: {damage.describe(case, outcome)}"
     assert report.outcomes.total() == CASES
     assert report.outcomes["answers"] > 0
     assert report.outcomes["answers, and damage was named"] > 0
@@ -46,8 +45,8 @@ def test_damaged_files_give_an_error_of_ours_or_an_answer(originals: list[damage
 def test_intact_files_answer(originals: list[damage.Original]) -> None:
     for original in originals:
         assert original.names
-        case = damage.Case(original, (), len(original.data))
-        assert damage.run_case(case, 1) == "answers", original.path
+        case = damage.Case(original, (), len(original.data), 1)
+        assert cases.run(case) == "answers", original.path
 
 
 def test_a_case_is_made_from_seed_and_number_alone(originals: list[damage.Original]) -> None:
@@ -67,39 +66,14 @@ def test_another_exception_is_seen_and_the_case_made_smaller(
 
     monkeypatch.setattr(damage, "ask_everything", ask)
     patches = (damage.Patch(40, b"\1\2"), damage.Patch(96, b"\0\0\0\0\7\0"), damage.Patch(300, b"\5"))
-    case = damage.Case(originals[0], patches, len(originals[0].data) - 5)
-    report = damage.Report(SEED, tmp_path / "failures")
+    case = damage.Case(originals[0], patches, len(originals[0].data) - 5, 3)
+    report = cases.Report(SEED, tmp_path / "failures")
     outcome = report.take(case, 3)
-    assert isinstance(outcome, damage.Failure)
+    assert isinstance(outcome, cases.Failure)
     assert outcome.kind == "KeyError"
-    assert damage.minimise(case, 3, outcome) == damage.Case(
-        originals[0], (damage.Patch(100, b"\7"),), len(originals[0].data)
+    assert damage.minimise(case, outcome) == damage.Case(
+        originals[0], (damage.Patch(100, b"\7"),), len(originals[0].data), 3
     )
     kept = sorted(path.name for path in (tmp_path / "failures").iterdir())
     assert kept == ["seed-1-case-3.elf", "seed-1-case-3.txt"]
     assert "FAILURE KeyError" in str(report)
-
-
-def test_a_case_that_takes_too_long_is_seen(originals: list[damage.Original], monkeypatch: pytest.MonkeyPatch) -> None:
-    def ask(_data: bytes, _original: damage.Original, _generator: random.Random) -> str:
-        time.sleep(30)
-        return "answers"
-
-    monkeypatch.setattr(damage, "ask_everything", ask)
-    monkeypatch.setattr(damage, "SECONDS_OF_A_CASE", 1)
-    outcome = damage.run_case(damage.Case(originals[0], (), 100), 1)
-    assert isinstance(outcome, damage.Failure)
-    assert outcome.kind == "OverTimeError"
-
-
-def test_a_case_that_takes_too_much_memory_is_seen(
-    originals: list[damage.Original], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def ask(_data: bytes, _original: damage.Original, _generator: random.Random) -> str:
-        return "answers" if bytearray(b"\1") * (200 << 20) else ""
-
-    monkeypatch.setattr(damage, "ask_everything", ask)
-    monkeypatch.setattr(damage, "MEGABYTES_OF_A_CASE", 100)
-    outcome = damage.run_case(damage.Case(originals[0], (), 100), 1)
-    assert isinstance(outcome, damage.Failure)
-    assert outcome.kind == "memory"

@@ -45,7 +45,7 @@ from annotate.kernel.build import Options, build, sources_in
 from annotate.model import LinkAddr
 from annotate.tables.lineinfo_v1 import TableFile, TableImage
 from fuzz import tables
-from fuzz.damage import Failure
+from fuzz.cases import Failure, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -215,7 +215,7 @@ def checked_pieces(data: bytes) -> Iterator[tuple[int, int, int]]:
 def harmless(spec: TableSpec) -> str:
     """Open a hostile file and ask for everything, within the fuzzer's bounds of time and memory."""
     original = tables.Original(write_table(small()), "small")
-    outcome = tables.run_case(tables.Case(original, write_table(spec), is_repaired=True))
+    outcome = run(tables.Case(original, write_table(spec), is_repaired=True))
     assert not isinstance(outcome, Failure), outcome.text or outcome.kind
     return outcome
 
@@ -346,7 +346,7 @@ def test_a_bomb_is_not_inflated() -> None:
     bomb = b"".join(compressor.compress(bytes(1 << 20)) for _ in range(1024)) + compressor.flush()
     for claimed in (100, 1 << 20, 1 << 30, 1 << 60):
         hostile = write_packed(spec, uleb(claimed) + bomb)
-        outcome = tables.run_case(tables.Case(original, hostile, is_repaired=True))
+        outcome = run(tables.Case(original, hostile, is_repaired=True))
         assert not isinstance(outcome, Failure), outcome.text or outcome.kind
 
 
@@ -434,7 +434,7 @@ def test_a_taste_of_the_fuzzer(originals: list[tables.Original]) -> None:
     damager = tables.Damager(originals, SEED)
     outcomes = set()
     for number in range(CASES):
-        outcome = tables.run_case(damager.case(number))
+        outcome = run(damager.case(number))
         assert not isinstance(outcome, Failure), f"case {number} of seed {SEED}: {outcome.text or outcome.kind}"
         outcomes.add(outcome)
     assert {"answers, and damage was named", "answers and damage, repaired", "answers, repaired"} <= outcomes
@@ -452,7 +452,7 @@ def test_the_fuzzer_sees_a_wrong_answer(originals: list[tables.Original], monkey
     for place in range(100, 500):
         data = bytearray(original.data)
         data[place] ^= 4
-        outcome = tables.run_case(tables.Case(original, bytes(data), is_repaired=False))
+        outcome = run(tables.Case(original, bytes(data), is_repaired=False))
         if isinstance(outcome, Failure):
             kinds.add(outcome.kind)
     assert "WrongAnswerError" in kinds
