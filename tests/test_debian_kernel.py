@@ -26,6 +26,8 @@ from compare_logs import Comparer
 from elfutils import missing_programs, read_symbols
 from llvm import find_program
 
+pytestmark = pytest.mark.own_process
+
 SAMPLES = Path(__file__).parent.parent / "sample_oopses"
 
 ADDRESSES = 20_000

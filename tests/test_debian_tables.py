@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from annotate.debuginfo.image import DebugImage
     from annotate.tables.lineinfo_v1 import TableImage
 
+pytestmark = pytest.mark.own_process
+
 SAMPLES = Path(__file__).resolve().parent.parent / "sample_oopses"
 ENVIRONMENT = {**os.environ, "LC_ALL": "C.UTF-8", "PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
 

@@ -141,6 +141,7 @@ def test_what_follows_a_damaged_block_has_no_rows_of_what_is_before_it() -> None
     assert image.chain(second.address, second) == ()
 
 
+@pytest.mark.own_process
 @pytest.mark.skipif(
     not os.environ.get("LINEINFO_DEBUG_ROOT"), reason="LINEINFO_DEBUG_ROOT is not set: unpack a kernel's debug package"
 )

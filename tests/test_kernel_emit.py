@@ -415,6 +415,7 @@ def vmlinux() -> Path:
     return found[0]
 
 
+@pytest.mark.own_process
 def test_the_host_tools_rows_of_a_real_kernel(vmlinux: Path) -> None:
     opened = open_image(str(vmlinux))
     if opened.release not in MEASURED:
@@ -430,6 +431,7 @@ def test_the_host_tools_rows_of_a_real_kernel(vmlinux: Path) -> None:
         assert (num_files, num_blocks, values[6]) == (files, blocks, stream)
 
 
+@pytest.mark.own_process
 def test_all_rows_of_a_real_kernel_come_back(vmlinux: Path, tmp_path: Path) -> None:
     tool("ld")
     image = DebugImage(open_elf(str(vmlinux)))
