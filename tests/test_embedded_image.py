@@ -26,7 +26,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from annotate.debuginfo.elf import ElfFile
-from annotate.debuginfo.embedded import EmbeddedImage, find_embedded
+from annotate.debuginfo.embedded import EmbeddedImage
 from annotate.errors import AnnotateError, DamagedFileError, NoDebugInfoError, UnsupportedFileError
 from annotate.model import LinkAddr, Location
 
@@ -166,17 +166,16 @@ def test_addresses_and_sections() -> None:
 
 def test_a_kernel_without_a_table() -> None:
     plain = ElfFile(write_elf(ElfSpec([SectionSpec(".text", bytes(8), flags=ALLOC | EXECINSTR)], [])), "vmlinux")
-    assert find_embedded(plain) is None
     with pytest.raises(NoDebugInfoError, match="without one"):
         EmbeddedImage(plain)
     empty = Kernel()
     empty.parts["num_entries"] = words(0)
-    assert find_embedded(ElfFile(empty.data(), "vmlinux")) is None
     with pytest.raises(NoDebugInfoError, match="empty"):
         empty.image()
     split = Kernel()
     split.rodata_type = NOBITS
-    assert find_embedded(ElfFile(split.data(), "vmlinux.debug")) is None
+    with pytest.raises(NoDebugInfoError, match="without one"):
+        split.image()
 
 
 def test_an_empty_table_at_the_end_of_a_section() -> None:
@@ -206,7 +205,7 @@ def test_a_damaged_kernel_table_is_an_error(name: str, data: bytes) -> None:
     kernel = Kernel()
     kernel.parts[name] = data
     with pytest.raises(DamagedFileError):
-        find_embedded(ElfFile(kernel.data(), "vmlinux"))
+        kernel.image()
 
 
 def test_symbols_that_are_missing_or_two() -> None:
@@ -225,7 +224,7 @@ def test_a_kernel_table_that_can_be_read_in_two_ways() -> None:
     stream = bytes.fromhex("00 0a 40 00 02 08 00 02")
     kernel.parts |= {"num_entries": words(3), "data_size": words(len(stream)), "data": stream}
     with pytest.raises(UnsupportedFileError, match="as v2 and as v3"):
-        find_embedded(ElfFile(kernel.data(), "vmlinux"))
+        kernel.image()
 
 
 def test_calls_are_told_as_from_any_image() -> None:
@@ -341,7 +340,6 @@ def test_a_collapsed_module_table_answers_nothing_and_says_why() -> None:
     elf = module({".mod_lineinfo": v3_table(0x200)})
     with pytest.raises(NoDebugInfoError, match=r"ends at \.text\+0x200 of 0x400 bytes: made without relocations"):
         EmbeddedImage(elf)
-    assert find_embedded(elf) is None
 
 
 def test_a_table_whose_names_were_not_relocated_answers_nothing() -> None:
@@ -373,8 +371,9 @@ def test_anchors_without_relocations_answer_nothing() -> None:
 
 
 def test_modules_without_a_table_or_with_two_kinds() -> None:
-    assert find_embedded(module({})) is None
-    assert find_embedded(module({".mod_lineinfo": b""})) is None
+    for elf in (module({}), module({".mod_lineinfo": b""})):
+        with pytest.raises(NoDebugInfoError, match="without one"):
+            EmbeddedImage(elf)
     with pytest.raises(DamagedFileError, match="a table of v3, found v5"):
         EmbeddedImage(module({".mod_lineinfo": v3_table(0x380), ".init.mod_lineinfo": v5_table([(INIT, 0x90)])}))
     with pytest.raises(DamagedFileError):
@@ -386,7 +385,8 @@ def test_modules_without_a_table_or_with_two_kinds() -> None:
 
 def test_a_linked_file_is_asked_for_symbols_not_sections() -> None:
     sections = [SectionSpec(".mod_lineinfo", v3_table(0x380), flags=ALLOC)]
-    assert find_embedded(ElfFile(write_elf(ElfSpec(sections, [], type=DYN)), "some.so")) is None
+    with pytest.raises(NoDebugInfoError, match="without one"):
+        EmbeddedImage(ElfFile(write_elf(ElfSpec(sections, [], type=DYN)), "some.so"))
 
 
 @settings(deadline=None, max_examples=300)

@@ -160,17 +160,6 @@ class EmbeddedImage(ElfImage):
             yield offset, (path, line) if path and 0 < line < LINE_LIMIT else ("", 0)
 
 
-def find_embedded(elf: ElfFile) -> EmbeddedImage | None:
-    """The image of a file that carries tables, None when it carries none, or one that answers nothing.
-
-    Raises DamagedFileError and UnsupportedFileError as ``EmbeddedImage`` does.
-    """
-    try:
-        return EmbeddedImage(elf)
-    except NoDebugInfoError:
-        return None
-
-
 def table_sections(elf: ElfFile) -> list[Section]:
     """The sections of a module that hold tables; a file of split debug info has their headers only."""
     found = (elf.section(name) for name in kernel_v5.COVERED)

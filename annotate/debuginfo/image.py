@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 from annotate.debuginfo import relocate
 from annotate.debuginfo.dwarf import DwarfLines
 from annotate.debuginfo.elfimage import PADDING_PREFIX, ElfImage
-from annotate.debuginfo.relocate import DebugSection
-from annotate.debuginfo.units import DebugSections
+from annotate.debuginfo.units import debug_sections
 from annotate.errors import AnnotateError, NoDebugInfoError
 from annotate.model import LinkAddr
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from annotate.debuginfo.elf import ElfFile
     from annotate.model import Location, Symbol
@@ -33,30 +32,7 @@ class DebugImage(ElfImage):
             raise NoDebugInfoError(elf.source, "expected debug info, found an ELF file without .debug_line (stripped?)")
         super().__init__(elf, symbols)
         symbol_values = relocate.symbol_values(elf, self._bases) if self.is_module else []
-        self.lines = DwarfLines(self._debug_sections(elf, symbol_values, alternate))
-
-    def _debug_sections(
-        self, elf: ElfFile, symbol_values: Sequence[int], alternate: ElfFile | None = None
-    ) -> DebugSections:
-        def section(name: str) -> DebugSection | None:
-            found = elf.debug_section(name)
-            return DebugSection(elf, found, symbol_values) if found is not None else None
-
-        return DebugSections(
-            elf.source,
-            elf.byte_order,
-            section("info"),
-            section("abbrev"),
-            section("line"),
-            section("aranges"),
-            section("ranges"),
-            section("rnglists"),
-            section("str"),
-            section("line_str"),
-            section("addr"),
-            section("str_offsets"),
-            self._debug_sections(alternate, ()) if alternate is not None else None,
-        )
+        self.lines = DwarfLines(debug_sections(elf, symbol_values, alternate))
 
     @property
     def damage(self) -> list[AnnotateError]:

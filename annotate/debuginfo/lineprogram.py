@@ -17,7 +17,7 @@ from annotate.errors import DamagedFileError
 from annotate.leb128 import read_sleb, read_uleb
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterator
 
     from annotate.debuginfo.lineheader import LineProgram
 
@@ -30,6 +30,8 @@ FILE_SHIFT = 32
 LINE_MASK = (1 << FILE_SHIFT) - 1
 LINE_LIMIT = 1 << 31
 
+#: A row as it stands in its program: 2 * address, + 1 where it does not end a sequence; file number; line.
+PlainRow = tuple[int, int, int]
 
 #: Above every address.
 _NEVER = 1 << 64
@@ -289,29 +291,33 @@ def _decode_unusual(
     with other operands, which are skipped by their count.
     """
     yield 0
+    first = 0
+    for place, file, line in plain_rows(program):
+        address = place >> 1
+        if place & 1:
+            addresses.append(address)
+            rows.append(file << FILE_SHIFT | line)
+            continue
+        _sort_rows(addresses, rows, first)
+        if len(addresses) > first and addresses[first] < address:
+            insort(sequences, Sequence(addresses[first], address, first, len(addresses)))
+        first = len(addresses)
+
+
+def plain_rows(program: LineProgram) -> Iterator[PlainRow]:
+    """Every row in the order of the program, ends of sequences too. Not hot. Raises what ``DECODING_ERRORS`` holds."""
     data = program.data
-    counts = program.operand_counts
     base, order = program.opcode_base, program.encoding.byte_order
-    position, end = program.start, len(program.data)
-    address, op_index, file, line, first = 0, 0, 1, 1, 0
-
-    def advance(operations: int) -> None:
-        nonlocal address, op_index
-        instructions, op_index = divmod(op_index + operations, program.max_operations)
-        address += instructions * program.min_instruction_length
-
-    def emit() -> None:
-        addresses.append(address)
-        rows.append(file << FILE_SHIFT | line & LINE_MASK)
-
+    counts = program.operand_counts
+    position, end = program.start, len(data)
+    address, op_index, file, line = 0, 0, 1, 1
     while position < end:
         opcode = data[position]
         position += 1
+        steps = 0
         if opcode >= base:
             steps, lines = divmod(opcode - base, program.line_range)
-            advance(steps)
             line += lines + program.line_base
-            emit()
         elif opcode == 0:
             length, position = read_uleb(data, position)
             following = position + length
@@ -319,35 +325,35 @@ def _decode_unusual(
                 raise IndexError("an extended opcode that ends behind its program")
             extended = data[position] if length else 0
             if extended == LNE_SET_ADDRESS:
-                address = program.encoding.unsigned(data, position + 1, length - 1)
-                op_index = 0
+                address, op_index = program.encoding.unsigned(data, position + 1, length - 1), 0
             elif extended == LNE_END_SEQUENCE:
-                _sort_rows(addresses, rows, first)
-                if len(addresses) > first and addresses[first] < address:
-                    insort(sequences, Sequence(addresses[first], address, first, len(addresses)))
-                address, op_index, file, line, first = 0, 0, 1, 1, len(addresses)
+                yield 2 * address, file, line & LINE_MASK
+                address, op_index, file, line = 0, 0, 1, 1
             elif extended == LNE_DEFINE_FILE and program.encoding.version < 5:
                 program.files.append(read_old_file(data, position + 1)[0])
             position = following
-        elif opcode > 9 or counts[opcode - 1] != _STANDARD_COUNTS[opcode - 1]:
+            continue
+        elif opcode > len(_STANDARD_COUNTS) or counts[opcode - 1] != _STANDARD_COUNTS[opcode - 1]:
             for _ in range(counts[opcode - 1]):
                 _, position = read_uleb(data, position)
-        elif opcode == LNS_COPY:
-            emit()
+            continue
         elif opcode == LNS_ADVANCE_PC:
-            value, position = read_uleb(data, position)
-            advance(value)
+            steps, position = read_uleb(data, position)
+        elif opcode == LNS_CONST_ADD_PC:
+            steps = (255 - base) // program.line_range
         elif opcode == LNS_ADVANCE_LINE:
             value, position = read_sleb(data, position)
             line += value
         elif opcode == LNS_SET_FILE:
             file, position = read_uleb(data, position)
-        elif opcode == LNS_CONST_ADD_PC:
-            advance((255 - base) // program.line_range)
         elif opcode == LNS_FIXED_ADVANCE_PC:
             (value,) = struct.unpack_from(order + "H", data, position)
-            address += value
-            op_index = 0
+            address, op_index = address + value, 0
             position += 2
         elif opcode == LNS_SET_COLUMN:
             _, position = read_uleb(data, position)
+        if steps:
+            instructions, op_index = divmod(op_index + steps, program.max_operations)
+            address += instructions * program.min_instruction_length
+        if opcode >= base or opcode == LNS_COPY:
+            yield 2 * address + 1, file, line & LINE_MASK

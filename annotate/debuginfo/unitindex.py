@@ -119,7 +119,7 @@ class UnitIndex:
                 raise
         return unit
 
-    def _root(self, header: UnitHeader) -> Unit:
+    def root(self, header: UnitHeader) -> Unit:
         """A unit of which only its own entry is read, in a tenth of the time, and which is not kept."""
         unit = self._units.get(header.offset)
         if unit is not None or self._sections.abbrev is None:
@@ -135,7 +135,7 @@ class UnitIndex:
         offsets = set()
         for header in self.headers():
             try:
-                offset = self._root(header).number(AT_STMT_LIST)
+                offset = self.root(header).number(AT_STMT_LIST)
             except AnnotateError as error:
                 self.damage.setdefault(header.offset, error)
                 continue
@@ -180,7 +180,7 @@ class UnitIndex:
         for header in self.headers():
             if header.offset not in known and header.unit_type in (UT_COMPILE, UT_PARTIAL, UT_SKELETON):
                 try:
-                    own = self._root(header).own_ranges()
+                    own = self.root(header).own_ranges()
                 except AnnotateError as error:
                     self.damage.setdefault(header.offset, error)
                     continue

@@ -34,12 +34,15 @@ from annotate.debuginfo.attributes import (
 )
 from annotate.debuginfo.limits import MAX_RANGES_OF_UNIT, MAX_UNIT
 from annotate.debuginfo.ranges import read_range_list, read_rnglist
+from annotate.debuginfo.relocate import DebugSection
 from annotate.errors import DamagedFileError
 from annotate.leb128 import read_uleb
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from annotate.debuginfo.abbreviations import Abbreviation, AbbreviationReader, AbbreviationTable
-    from annotate.debuginfo.relocate import DebugSection
+    from annotate.debuginfo.elf import ElfFile
 
 UT_COMPILE, UT_TYPE, UT_PARTIAL, UT_SKELETON, UT_SPLIT_COMPILE, UT_SPLIT_TYPE = 1, 2, 3, 4, 5, 6
 
@@ -71,6 +74,30 @@ class DebugSections(NamedTuple):
     addr: DebugSection | None
     str_offsets: DebugSection | None
     alternate: DebugSections | None = None  #: of the file that .gnu_debugaltlink names (dwz)
+
+
+def debug_sections(elf: ElfFile, symbol_values: Sequence[int], alternate: ElfFile | None = None) -> DebugSections:
+    """The sections of a file; ``symbol_values`` are those of ``relocate.symbol_values`` where it is relocatable."""
+
+    def section(name: str) -> DebugSection | None:
+        found = elf.debug_section(name)
+        return DebugSection(elf, found, symbol_values) if found is not None else None
+
+    return DebugSections(
+        elf.source,
+        elf.byte_order,
+        section("info"),
+        section("abbrev"),
+        section("line"),
+        section("aranges"),
+        section("ranges"),
+        section("rnglists"),
+        section("str"),
+        section("line_str"),
+        section("addr"),
+        section("str_offsets"),
+        debug_sections(alternate, ()) if alternate is not None else None,
+    )
 
 
 class UnitHeader(NamedTuple):
@@ -149,10 +176,7 @@ class Unit:
         section = self.sections.addr
         if section is None:
             raise ValueError("an indexed address without .debug_addr")
-        size = self.encoding.address_size
-        base = self.number(AT_ADDR_BASE)
-        offset = (base if base is not None else 8) + value * size
-        return self.encoding.unsigned(section.read(offset, offset + size), 0, size)
+        return self._element(section, AT_ADDR_BASE, value, self.encoding.address_size)
 
     def string(self, value: int | bytes, form: int) -> bytes:
         """The bytes that a string-class value stands for; empty for forms that need another file."""
@@ -170,11 +194,14 @@ class Unit:
             offsets = self.sections.str_offsets
             if offsets is None:
                 raise ValueError("an indexed string without .debug_str_offsets")
-            size = self.encoding.offset_size
-            base = self.number(AT_STR_OFFSETS_BASE)
-            offset = (base if base is not None else 8) + value * size
-            value = self.encoding.unsigned(offsets.read(offset, offset + size), 0, size)
+            value = self._element(offsets, AT_STR_OFFSETS_BASE, value, self.encoding.offset_size)
         return section.string(value) if section is not None else b""
+
+    def _element(self, section: DebugSection, base_attribute: int, index: int, size: int) -> int:
+        """A number of an array whose start the unit's own entry names; without that, it is behind a first header."""
+        base = self.number(base_attribute)
+        offset = (base if base is not None else 8) + index * size
+        return self.encoding.unsigned(section.read(offset, offset + size), 0, size)
 
     def ranges(
         self,

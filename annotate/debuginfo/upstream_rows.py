@@ -12,46 +12,30 @@ Modules are read with all relocations applied, which that tool does not manage.
 from __future__ import annotations
 
 import re
-import struct
 from array import array
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from annotate.debuginfo import relocate
-from annotate.debuginfo.abbreviations import AbbreviationReader
 from annotate.debuginfo.attributes import AT_COMP_DIR, AT_STMT_LIST
 from annotate.debuginfo.elf import ET_REL
-from annotate.debuginfo.lineheader import read_line_program, read_old_file
-from annotate.debuginfo.lineprogram import (
-    LNE_DEFINE_FILE,
-    LNE_END_SEQUENCE,
-    LNE_SET_ADDRESS,
-    LNS_ADVANCE_LINE,
-    LNS_ADVANCE_PC,
-    LNS_CONST_ADD_PC,
-    LNS_COPY,
-    LNS_FIXED_ADVANCE_PC,
-    LNS_SET_FILE,
-)
+from annotate.debuginfo.lineheader import read_line_program
+from annotate.debuginfo.lineprogram import plain_rows
 from annotate.debuginfo.module_layout import lay_out
 from annotate.debuginfo.paths import TOP_LEVEL
-from annotate.debuginfo.relocate import DebugSection
 from annotate.debuginfo.unitindex import UnitIndex
-from annotate.debuginfo.units import DECODING_ERRORS, DebugSections, Unit
-from annotate.errors import AnnotateError, DamagedFileError, NoDebugInfoError
-from annotate.leb128 import read_sleb, read_uleb
+from annotate.debuginfo.units import DECODING_ERRORS, debug_sections
+from annotate.errors import DamagedFileError, NoDebugInfoError
 from annotate.tables.kernel_blocks import WORD
 from annotate.tables.kernel_rows import Entries, check_names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
-    from annotate.debuginfo.attributes import Encoding
     from annotate.debuginfo.elf import ElfFile
     from annotate.debuginfo.lineheader import LineProgram, String
-
-#: A row: 2 * address, + 1 where it does not end a sequence; file number; line.
-RawRow = tuple[int, int, int]
+    from annotate.debuginfo.lineprogram import PlainRow
+    from annotate.debuginfo.units import Unit
 
 _TOP_LEVEL = re.compile(rb"/(?=(?:%b)/)" % b"|".join(sorted(name.encode() for name in TOP_LEVEL)))
 
@@ -66,25 +50,21 @@ def collect_upstream_entries(elf: ElfFile, ranges: Sequence[tuple[int, int]]) ->
     that cannot be decoded: what is left out would change what follows.
     """
     collectors = [_Collector(start, end) for start, end in ranges]
-    sections = _debug_sections(elf)
+    values = relocate.symbol_values(elf, lay_out(elf.sections).bases) if elf.type == ET_REL else []
+    sections = debug_sections(elf, values)._replace(aranges=None)  # no address is looked up
     if sections.line is None:
         raise NoDebugInfoError(elf.source, "expected debug info, found an ELF file without .debug_line (stripped?)")
     index = UnitIndex(sections)
-    readers: dict[Encoding, AbbreviationReader] = {}
     seen: set[int] = set()
     for header in index.headers():
-        reader = readers.setdefault(header.encoding, AbbreviationReader(header.encoding))
-        try:
-            unit = Unit(sections, header, reader, root_only=True)
-        except AnnotateError:
-            unit = Unit(sections, header, reader)
+        unit = index.root(header)
         offset = unit.number(AT_STMT_LIST)
         if offset is None or offset in seen:
             continue
         seen.add(offset)
         address_size = header.encoding.address_size
         program = read_line_program(sections.line, offset, address_size, sections.source, sections.byte_order)
-        rows = list(read_rows(program))
+        rows = _read_rows(program)
         if any(one[0] > other[0] for one, other in pairwise(rows)):
             rows.sort(key=_first)
         names = _Names(program, unit)
@@ -97,7 +77,7 @@ def collect_upstream_entries(elf: ElfFile, ranges: Sequence[tuple[int, int]]) ->
     return [collector.finish() for collector in collectors]
 
 
-def _first(row: RawRow) -> int:
+def _first(row: PlainRow) -> int:
     return row[0]
 
 
@@ -110,7 +90,7 @@ class _Collector:
         self._rows: list[int] = []
         self.ids: dict[bytes, int] = {}
 
-    def add(self, rows: Sequence[RawRow], names: _Names) -> None:
+    def add(self, rows: Sequence[PlainRow], names: _Names) -> None:
         """Keep the rows of one unit that belong here; a file's id is the order in which it was first seen."""
         ids = self.ids
         start, end = self._start, self._end
@@ -145,78 +125,14 @@ class _Collector:
         return Entries(offsets, files, lines, list(self.ids))
 
 
-def read_rows(program: LineProgram) -> Iterator[RawRow]:
-    """Every row of a program in its order, ends of sequences too. Plain, and not hot. Raises DamagedFileError."""
+def _read_rows(program: LineProgram) -> list[PlainRow]:
+    """Every row of a program in its order, ends of sequences too. Raises DamagedFileError."""
     try:
-        yield from _decode(program)
+        return list(plain_rows(program))
     except DECODING_ERRORS as error:
         raise DamagedFileError(
             program.source, ".debug_line", program.offset, "a line program", f"{type(error).__name__}: {error}"
         ) from error
-
-
-#: Standard opcodes with one operand that no row depends on: column, isa.
-_STANDARD_COUNTS = bytes((0, 1, 1, 1, 1, 0, 0, 0, 1, 0, 0, 1))
-
-
-def _decode(program: LineProgram) -> Iterator[RawRow]:
-    data = program.data
-    base, order = program.opcode_base, program.encoding.byte_order
-    counts = program.operand_counts
-    advances = [divmod(opcode - base, program.line_range) for opcode in range(base, 256)]
-    instruction, operations = program.min_instruction_length, program.max_operations
-    const_advance = (255 - base) // program.line_range
-    position, end = program.start, len(data)
-    address, op_index, file, line = 0, 0, 1, 1
-    while position < end:
-        opcode = data[position]
-        position += 1
-        steps = 0
-        if opcode >= base:
-            steps, lines = advances[opcode - base]
-            line += lines + program.line_base
-        elif opcode == 0:
-            length, position = read_uleb(data, position)
-            following = position + length
-            if following > end:
-                raise IndexError("an extended opcode that ends behind its program")
-            extended = data[position] if length else 0
-            if extended == LNE_SET_ADDRESS:
-                address, op_index = program.encoding.unsigned(data, position + 1, length - 1), 0
-            elif extended == LNE_END_SEQUENCE:
-                yield 2 * address, file, line & WORD
-                address, op_index, file, line = 0, 0, 1, 1
-            elif extended == LNE_DEFINE_FILE and program.encoding.version < 5:
-                program.files.append(read_old_file(data, position + 1)[0])
-            position = following
-            continue
-        elif opcode > len(_STANDARD_COUNTS) or counts[opcode - 1] != _STANDARD_COUNTS[opcode - 1]:
-            for _ in range(counts[opcode - 1]):
-                _, position = read_uleb(data, position)
-            continue
-        elif opcode == LNS_ADVANCE_PC:
-            steps, position = read_uleb(data, position)
-        elif opcode == LNS_CONST_ADD_PC:
-            steps = const_advance
-        elif opcode == LNS_ADVANCE_LINE:
-            value, position = read_sleb(data, position)
-            line += value
-        elif opcode == LNS_SET_FILE:
-            file, position = read_uleb(data, position)
-        elif opcode == LNS_FIXED_ADVANCE_PC:
-            (value,) = struct.unpack_from(order + "H", data, position)
-            address, op_index = address + value, 0
-            position += 2
-        else:
-            for _ in range(counts[opcode - 1]):
-                _, position = read_uleb(data, position)
-        if operations == 1:
-            address += steps * instruction
-        elif steps:
-            instructions, op_index = divmod(op_index + steps, operations)
-            address += instructions * instruction
-        if opcode >= base or opcode == LNS_COPY:
-            yield 2 * address + 1, file, line & WORD
 
 
 class _Names:
@@ -270,26 +186,3 @@ def shorten(path: bytes, comp_dir: bytes) -> bytes:
 def _from_top_level(path: bytes) -> bytes:
     match = _TOP_LEVEL.search(path)
     return path[match.end() :] if match is not None else b""
-
-
-def _debug_sections(elf: ElfFile) -> DebugSections:
-    values = relocate.symbol_values(elf, lay_out(elf.sections).bases) if elf.type == ET_REL else []
-
-    def section(name: str) -> DebugSection | None:
-        found = elf.debug_section(name)
-        return DebugSection(elf, found, values) if found is not None else None
-
-    return DebugSections(
-        elf.source,
-        elf.byte_order,
-        section("info"),
-        section("abbrev"),
-        section("line"),
-        None,  # no address is looked up
-        None,
-        None,
-        section("str"),
-        section("line_str"),
-        section("addr"),
-        section("str_offsets"),
-    )
