@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
+from own_process import in_own_process
 from table_compare import expected_chain, expected_symbol
 from test_debian_kernel import release_of
 
@@ -72,7 +73,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     table = tmp_path_factory.mktemp("table") / "kernel.lineinfo"
     sources = [Source(str(kernels[0]), "", kernels[0].name)]
     sources += [Source(str(path), module_name(str(path)), path.name) for path in modules]
-    report = build(sources, str(table), Options(jobs=2), lambda _done, _total: None)
+    report = in_own_process(lambda: build(sources, str(table), Options(jobs=2), lambda _done, _total: None))
     assert (report.images, report.left_out) == (len(sources), [])
     return World(kernels[0], modules, table, logs, release)
 
