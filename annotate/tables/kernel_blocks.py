@@ -160,7 +160,10 @@ def read_uleb32(data: bytes, position: int, end: int) -> tuple[int, int]:
 
 
 def read_sleb32(data: bytes, position: int, end: int) -> tuple[int, int]:
-    """A signed number as the kernel reads it (v3 and later), 32 bits."""
+    """A signed number as the kernel reads it (v3 and later), 32 bits.
+
+    The loop stands here once more: one that both call makes reading a third slower.
+    """
     value = shift = byte = 0
     while position < end:
         byte = data[position]
