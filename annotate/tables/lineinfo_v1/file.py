@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from annotate.errors import DamagedFileError, UnrecognisedFileError, UnsupportedFileError
 from annotate.leb128 import read_sleb, read_uleb
+from annotate.tables.lineinfo_v1.kept import Kept
 from annotate.tables.lineinfo_v1.layout import (
     BYTE_ORDER_MARK,
     ERRORS,
@@ -25,11 +26,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from mmap import mmap
 
+    from annotate.tables.lineinfo_v1.block import Block, Names
+
     Buffer = bytes | memoryview | mmap
 
 
 #: SLEB numbers of one byte as two's complement.
 _SIGNED = bytes(byte | byte << 1 & 0x80 for byte in range(0x80)) + bytes(range(0x80, 0x100))
+
+#: Bytes of what is kept, of all images of a file together. A Debian cloud kernel has 1 164 blocks, 6 MB of memory; its
+#: names have 3 MB, its paths 0.3.
+MOST_OF_BLOCKS, MOST_OF_NAMES, MOST_OF_PATHS = 8 << 20, 4 << 20, 1 << 20
 
 
 class TableFile:
@@ -76,6 +83,9 @@ class TableFile:
         self._packed_codes = directory[strings_start + strings_size :]
         self._directory_offset = offset
         self._codes: list[tuple[int, int, int]] | None = None
+        self.blocks: Kept[Block] = Kept(MOST_OF_BLOCKS)
+        self.names: Kept[Names] = Kept(MOST_OF_NAMES)
+        self.paths: Kept[list[str]] = Kept(MOST_OF_PATHS)
 
     def _cut(self, expected: int) -> DamagedFileError:
         size = len(self._data)

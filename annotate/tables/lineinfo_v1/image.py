@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import zlib
 from bisect import bisect_right
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -11,7 +10,17 @@ from typing import TYPE_CHECKING
 from annotate.errors import AnnotateError
 from annotate.leb128 import read_sleb, read_uleb
 from annotate.model import LinkAddr, Location, Symbol
-from annotate.tables.lineinfo_v1.block import read_block, symbols_of
+from annotate.tables.lineinfo_v1.block import (
+    first_symbol_of,
+    newest_before,
+    read_block,
+    read_names,
+    size_of,
+    size_of_names,
+    stream_of,
+    symbols_named,
+)
+from annotate.tables.lineinfo_v1.fingerprints import Fingerprints, may_be_data
 from annotate.tables.lineinfo_v1.layout import (
     BLOCK_INDEX,
     ERRORS,
@@ -22,8 +31,6 @@ from annotate.tables.lineinfo_v1.layout import (
     SMALL_INDEX,
     Head,
     Section,
-    fingerprint,
-    read_column,
     unpack,
 )
 from annotate.tables.lineinfo_v1.stream import NO_LINE, Calls
@@ -31,7 +38,7 @@ from annotate.tables.lineinfo_v1.stream import NO_LINE, Calls
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from annotate.tables.lineinfo_v1.block import Block
+    from annotate.tables.lineinfo_v1.block import Block, Names
     from annotate.tables.lineinfo_v1.file import TableFile
     from annotate.tables.lineinfo_v1.layout import Record
     from annotate.tables.lineinfo_v1.stream import Stretch
@@ -88,10 +95,8 @@ class TableImage:
         self._symbols_before = parts[0][3::4]
         self._name_index, self._path_index = parts[1], parts[2]
         self._starts = starts
-        self._fingerprints: bytes | None = None
-        self._blocks: dict[int, Block | None] = {}
-        self._name_blocks: dict[int, tuple[list[bytes], list[int], list[int]]] = {}
-        self._path_blocks: dict[int, list[str]] = {}
+        self._fingerprints: Fingerprints | None = None
+        self._data_fingerprints: memoryview | None = None
         self._found: dict[bytes, tuple[Symbol, ...]] = {}
         self.damage: list[AnnotateError] = []
         self.is_module = record.kind == MODULE
@@ -107,7 +112,11 @@ class TableImage:
     # What is asked: see ``annotate.resolve.KernelImage``.
 
     def prepare(self, names: Iterable[bytes]) -> None:
-        """Nothing to prepare: each name is found by itself."""
+        """Nothing is looked up yet; from many names on, an index of the fingerprints is worth it."""
+        try:
+            self._read_fingerprints().expect(sum(1 for _ in names))
+        except AnnotateError as error:
+            self._note(error)
 
     def find(self, name: bytes) -> tuple[Symbol, ...]:
         """Every symbol of that name, by address. A variable has no address here."""
@@ -133,7 +142,7 @@ class TableImage:
         if place is None:
             return None
         block, index = place
-        symbol = next(symbols_of(block, index), None)
+        symbol = first_symbol_of(block, index)
         return symbol if symbol is not None and address < symbol.end else None
 
     def chain(self, address: LinkAddr, symbol: Symbol) -> tuple[Location, ...]:
@@ -224,14 +233,16 @@ class TableImage:
         return block, bisect_right(block.addresses, address) - 1
 
     def _block(self, number: int) -> Block:
-        block = self._blocks.get(number)
+        start = self._starts[0] + self._block_offsets[number]
+        block = self._file.blocks.get(start)
         if block is None:
-            start, end = self._block_offsets[number], self._block_offsets[number + 1]
-            data = self._unpack(self._starts[0] + start, end - start, self._block_crcs[number], "a block")
+            size = self._block_offsets[number + 1] - self._block_offsets[number]
+            data = self._unpack(start, size, self._block_crcs[number], "a block")
             try:
-                block = self._blocks[number] = self._read_block(data, number)
+                block = self._read_block(data, number)
             except ERRORS as error:
-                raise self._file.damaged(self._starts[0] + start, "a block", error) from error
+                raise self._file.damaged(start, "a block", error) from error
+            self._file.blocks.add(start, block, size_of(block))
         return block
 
     def _read_block(self, data: bytes, number: int) -> Block:
@@ -247,52 +258,42 @@ class TableImage:
         except ERRORS as error:
             raise self._file.damaged(offset, what, error) from error
 
-    def _find(self, name: bytes) -> Iterator[Symbol]:
+    def _read_fingerprints(self) -> Fingerprints:
         if self._fingerprints is None:
             head = self.head
-            self._fingerprints = bytes(
-                self._file.read(self._starts[3], head.fingerprints_size, head.fingerprints_crc, "the fingerprints")
-            )
-        wanted = fingerprint(name)
-        position = self._fingerprints.find(wanted)
+            data = self._file.read(self._starts[3], head.fingerprints_size, head.fingerprints_crc, "the fingerprints")
+            self._fingerprints = Fingerprints(bytes(data))
+        return self._fingerprints
+
+    def _find(self, name: bytes) -> Iterator[Symbol]:
         last = -1
-        while position >= 0:
-            if position & 1 == 0:
-                number = bisect_right(self._symbols_before, position // 2) - 1
-                if number != last and number >= 0:
-                    block = self._block(number)
-                    for index, text in enumerate(block.texts):
-                        if name in text:
-                            yield from (symbol for symbol in symbols_of(block, index) if symbol.name == name)
-                    last = number
-            position = self._fingerprints.find(wanted, position + 1)
+        for place in self._read_fingerprints().places(name):
+            number = bisect_right(self._symbols_before, place) - 1
+            if number != last and number >= 0:
+                yield from symbols_named(self._block(number), name)
+                last = number
 
     def _data(self, name: bytes) -> tuple[Symbol, ...]:
         head = self.head
         if not head.data_size:
             return ()
-        data = self._file.read(self._starts[4], head.data_size, head.data_crc, "the fingerprints of data")
-        crc = zlib.crc32(name)
+        if self._data_fingerprints is None:
+            self._data_fingerprints = self._file.read(
+                self._starts[4], head.data_size, head.data_crc, "the fingerprints of data"
+            )
         try:
-            bits, start = read_uleb(bytes(data[:10]), 0)
-            bucket = crc >> 32 - bits
-            first, last = struct.unpack_from("<II", data, start + 4 * bucket)
-            start += 4 * ((1 << bits) + 1)
-            values = struct.unpack_from(f"<{last - first}H", data, start + 2 * first)
+            is_data = may_be_data(self._data_fingerprints, name)
         except ERRORS as error:
             raise self._file.damaged(self._starts[4], "fingerprints", error) from error
-        if crc & 0xFFFF not in values:
-            return ()
-        return (Symbol(name, LinkAddr(0), 0, (0,), 0, is_code=False, ends_section=False),)
+        return (Symbol(name, LinkAddr(0), 0, (0,), 0, is_code=False, ends_section=False),) if is_data else ()
 
     # What a stream says.
 
     def _chain(self, block: Block, index: int, address: int) -> tuple[Location, ...]:
         distance = address - block.addresses[index] >> self.head.shift
-        calls = Calls(block.names[index], self._file.codes())
-        start = block.streams[index]
         try:
-            if not calls.follow(block.data, start, block.streams[index + 1], distance):
+            calls = Calls(newest_before(block, index), self._file.codes())
+            if not calls.follow(stream_of(block, index), distance):
                 return ()
             return self._locations(block, index, calls)
         except ERRORS as error:
@@ -301,11 +302,10 @@ class TableImage:
     def _stretches(self, block: Block, index: int) -> Iterator[tuple[int, str, int]]:
         """Where each stretch of an entry begins, with its innermost location."""
         address, shift = block.addresses[index], self.head.shift
-        start, end = block.streams[index], block.streams[index + 1]
-        calls = Calls(block.names[index], self._file.codes())
         stretches: list[Stretch] = []
         try:
-            calls.follow(block.data, start, end, (block.end - address >> shift) + 1, stretches)
+            calls = Calls(newest_before(block, index), self._file.codes())
+            calls.follow(stream_of(block, index), (block.end - address >> shift) + 1, stretches)
             if not stretches or stretches[0][0]:
                 yield address, "", 0
             for distance, slot, path, line in stretches:
@@ -314,14 +314,15 @@ class TableImage:
                 elif path >= 0:
                     yield address + (distance << shift), self._path(path), line
                 else:
-                    _, file, first_line = self._base(block, index, calls.names[slot])
+                    _, file, first_line = self._base(block, index, calls.calls[slot][1])
                     yield address + (distance << shift), self._path(file), first_line + line
         except ERRORS as error:
             raise self._file.damaged(self._starts[0], "a stream", error) from error
 
     def _locations(self, block: Block, index: int, calls: Calls) -> tuple[Location, ...]:
-        slot = calls.recent[0]
-        name, file, first_line = self._base(block, index, calls.names[slot])
+        slot = calls.slot
+        parent, number, call_file, call_line = calls.calls[slot]
+        name, file, first_line = self._base(block, index, number)
         line = first_line + calls.lines[slot]
         path = file
         if calls.path >= 0:
@@ -329,38 +330,41 @@ class TableImage:
         if not self.has_chains:
             return (Location(self._path(path), line, "", inlined=False),)
         locations = []
-        while slot:
-            locations.append(Location(self._path(path), line, name.decode("utf-8", "surrogateescape"), inlined=True))
-            call_file, call_line = calls.call_files[slot], calls.call_lines[slot]
-            slot = calls.parents[slot]
-            name, file, first_line = self._base(block, index, calls.names[slot])
-            path, line = call_file - 1 if call_file else file, first_line + call_line
+        while parent >= 0:
+            locations.append(Location(self._path(path), line, name, inlined=True))
+            path = call_file - 1
+            line = call_line
+            parent, number, call_file, call_line = calls.calls[parent]
+            name, file, first_line = self._base(block, index, number)
+            line += first_line
+            if path < 0:
+                path = file
         locations.append(Location(self._path(path), line, "", inlined=False))
         return tuple(locations)
 
-    def _base(self, block: Block, index: int, name: int) -> tuple[bytes, int, int]:
+    def _base(self, block: Block, index: int, name: int) -> tuple[str, int, int]:
         """Name, file and usual first line of an inlined function; of the entry's own function for -1."""
         if name < 0:
-            return b"", block.files[index], block.lines[index]
+            return "", block.files.number(block.data, index), block.lines.number(block.data, index)
         number, place = divmod(name, self.head.names_a_block)
-        names, files, lines = self._name_blocks.get(number) or self._read_names(number)
-        return names[place], files[place], lines[place]
+        start = self._starts[1] + self._name_index[2 * number]
+        names = self._file.names.get(start) or self._read_names(number, start)
+        return names.names[place], names.files.number(names.data, place), names.lines.number(names.data, place)
 
-    def _read_names(self, number: int) -> tuple[list[bytes], list[int], list[int]]:
+    def _read_names(self, number: int, start: int) -> Names:
         data = self._small_block(self._name_index, number, 1, self.head.names_size, "a block of names")
-        size, position = read_uleb(data, 0)
-        names = data[position : position + size].split(b"\n")
-        files, position = read_column(data, position + size, len(names))
-        lines, _ = read_column(data, position, len(names))
-        self._name_blocks[number] = names, files, lines
-        return self._name_blocks[number]
+        names = read_names(data)
+        self._file.names.add(start, names, size_of_names(names))
+        return names
 
     def _path(self, path: int) -> str:
         number, place = divmod(path, self.head.paths_a_block)
-        paths = self._path_blocks.get(number)
+        start = self._starts[2] + self._path_index[2 * number]
+        paths = self._file.paths.get(start)
         if paths is None:
             data = self._small_block(self._path_index, number, 2, self.head.paths_size, "a block of paths")
-            paths = self._path_blocks[number] = data.decode("utf-8", "surrogateescape").split("\n")
+            paths = data.decode("utf-8", "surrogateescape").split("\n")
+            self._file.paths.add(start, paths, len(data) + 57 * len(paths))
         return paths[place]
 
     def _small_block(self, index: Sequence[int], number: int, part: int, part_size: int, what: str) -> bytes:

@@ -127,3 +127,34 @@ def read_column(data: bytes, position: int, count: int) -> tuple[list[int], int]
     for plane in range(width):
         wide[plane::8] = data[position + plane * count : position + (plane + 1) * count]
     return list(struct.unpack(f"<{count}Q", wide)), end
+
+
+class Column(NamedTuple):
+    """A column that is left where it is: its numbers are read one by one."""
+
+    start: int
+    end: int
+    step: int
+
+    def number(self, data: bytes, index: int) -> int:
+        """The number of an entry."""
+        return int.from_bytes(data[self.start + index : self.end : self.step], "little")
+
+    def sum_before(self, data: bytes, index: int) -> int:
+        """The sum of the numbers before that of an entry."""
+        total = shift = 0
+        for plane in range(self.start, self.end, self.step):
+            total += sum(data[plane : plane + index]) << shift
+            shift += 8
+        return total
+
+
+def find_column(data: bytes, position: int, count: int) -> tuple[Column, int]:
+    """The same without reading the numbers."""
+    width = data[position]
+    if not 1 <= width <= MAX_WIDTH:
+        raise ValueError(f"a column of width {width}")
+    end = position + 1 + width * count
+    if end > len(data):
+        raise IndexError("a column that ends behind its block")
+    return Column(position + 1, end, count), end
