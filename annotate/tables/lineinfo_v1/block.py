@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from annotate.tables.lineinfo_v1.layout import Head
 
+#: Between the names of a text.
+_SEPARATORS = b"\0\n"
+
 
 class Block(NamedTuple):
     """A block, taken apart as far as most look-ups need it. Columns have a number for each entry.
@@ -121,19 +124,22 @@ def first_symbol_of(block: Block, index: int) -> Symbol | None:
     return _symbol(block, index, 0, names[0]) if names != [b""] else None
 
 
-def symbols_named(block: Block, name: bytes) -> Iterator[Symbol]:
+def symbols_named(block: Block, name: bytes) -> list[Symbol]:
     """The symbols of a block that have this name, by address."""
     data = block.data
     start, end = block.text
-    size = len(name)
+    found = []
     position = data.find(name, start, end)
     while position >= 0:
-        behind = position + size
-        if (behind == end or data[behind] in b"\0\n") and (position == start or data[position - 1] in b"\0\n"):
+        behind = position + len(name)
+        if (behind == end or data[behind] in _SEPARATORS) and (
+            position == start or data[position - 1] in _SEPARATORS
+        ):
             index = data.count(b"\n", start, position)
-            which = data.count(b"\0", max(start, data.rfind(b"\n", start, position)), position)
-            yield _symbol(block, index, which, name)
-        position = data.find(name, position + 1, end)
+            which = data.count(b"\0", max(start, data.rfind(b"\n", start, position)), position) if block.sizes else 0
+            found.append(_symbol(block, index, which, name))
+        position = data.find(name, behind, end)
+    return found
 
 
 def _symbol(block: Block, index: int, which: int, name: bytes) -> Symbol:

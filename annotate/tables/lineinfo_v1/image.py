@@ -43,6 +43,9 @@ if TYPE_CHECKING:
     from annotate.tables.lineinfo_v1.layout import Record
     from annotate.tables.lineinfo_v1.stream import Stretch
 
+#: Names whose symbols are remembered: 1 MB.
+MOST_FOUND = 2048
+
 
 class TableImage:
     """One kernel or one module of a table. Implements ``annotate.resolve.KernelImage``.
@@ -123,10 +126,12 @@ class TableImage:
         found = self._found.get(name)
         if found is None:
             try:
-                found = tuple(self._find(name)) or self._data(name)
+                found = self._find(name) or self._data(name)
             except AnnotateError as error:
                 self._note(error)
                 found = ()  # others of the name may be in what is damaged
+            if len(self._found) >= MOST_FOUND:
+                self._found.clear()
             self._found[name] = found
         return found
 
@@ -265,13 +270,17 @@ class TableImage:
             self._fingerprints = Fingerprints(bytes(data))
         return self._fingerprints
 
-    def _find(self, name: bytes) -> Iterator[Symbol]:
+    def _find(self, name: bytes) -> tuple[Symbol, ...]:
+        if not name or b"\0" in name or b"\n" in name:
+            return ()
+        found: list[Symbol] = []
         last = -1
         for place in self._read_fingerprints().places(name):
             number = bisect_right(self._symbols_before, place) - 1
             if number != last and number >= 0:
-                yield from symbols_named(self._block(number), name)
+                found += symbols_named(self._block(number), name)
                 last = number
+        return tuple(found)
 
     def _data(self, name: bytes) -> tuple[Symbol, ...]:
         head = self.head
@@ -303,6 +312,7 @@ class TableImage:
         """Where each stretch of an entry begins, with its innermost location."""
         address, shift = block.addresses[index], self.head.shift
         stretches: list[Stretch] = []
+        bases: dict[int, tuple[str, int]] = {}  # of calls: two stretches in three are in one that was met before
         try:
             calls = Calls(newest_before(block, index), self._file.codes())
             calls.follow(stream_of(block, index), (block.end - address >> shift) + 1, stretches)
@@ -314,17 +324,18 @@ class TableImage:
                 elif path >= 0:
                     yield address + (distance << shift), self._path(path), line
                 else:
-                    _, file, first_line = self._base(block, index, calls.calls[slot][1])
-                    yield address + (distance << shift), self._path(file), first_line + line
+                    base = bases.get(slot)
+                    if base is None:
+                        _, file, first_line = self._base(block, index, calls.calls[slot][1])
+                        base = bases[slot] = self._path(file), first_line
+                    yield address + (distance << shift), base[0], base[1] + line
         except ERRORS as error:
             raise self._file.damaged(self._starts[0], "a stream", error) from error
 
     def _locations(self, block: Block, index: int, calls: Calls) -> tuple[Location, ...]:
-        slot = calls.slot
-        parent, number, call_file, call_line = calls.calls[slot]
-        name, file, first_line = self._base(block, index, number)
-        line = first_line + calls.lines[slot]
-        path = file
+        parent, number, call_file, call_line = calls.calls[calls.slot]
+        name, path, line = self._base(block, index, number)
+        line += calls.lines[calls.slot]
         if calls.path >= 0:
             path, line = calls.path, calls.line
         if not self.has_chains:
@@ -332,20 +343,20 @@ class TableImage:
         locations = []
         while parent >= 0:
             locations.append(Location(self._path(path), line, name, inlined=True))
-            path = call_file - 1
-            line = call_line
+            call_path, line = call_file - 1, call_line
             parent, number, call_file, call_line = calls.calls[parent]
-            name, file, first_line = self._base(block, index, number)
+            name, path, first_line = self._base(block, index, number)
             line += first_line
-            if path < 0:
-                path = file
+            if call_path >= 0:
+                path = call_path
         locations.append(Location(self._path(path), line, "", inlined=False))
         return tuple(locations)
 
     def _base(self, block: Block, index: int, name: int) -> tuple[str, int, int]:
         """Name, file and usual first line of an inlined function; of the entry's own function for -1."""
         if name < 0:
-            return "", block.files.number(block.data, index), block.lines.number(block.data, index)
+            data = block.data
+            return "", block.files.number(data, index), block.lines.number(data, index)
         number, place = divmod(name, self.head.names_a_block)
         start = self._starts[1] + self._name_index[2 * number]
         names = self._file.names.get(start) or self._read_names(number, start)
