@@ -51,12 +51,25 @@ class PcKind(Enum):
     ENTRY = "entry"  #: a function pointer printed as such: the function's first own line
 
 
+class Spelling(Enum):
+    """How much of a frame the kernel writes out."""
+
+    SIZED = "name+0x1/0x2"  #: as ``%pS`` and ``%pB`` print it; a frame wherever it stands
+    OFFSET = "name+0x1"  #: of any size
+    DECIMAL = "name+1"  #: tools that print offsets in decimal
+    ADDRESS = "0xffffffff81000000"  #: as ``%pS`` prints what it has no symbol for; only a kernel's, the top bit is set
+    DIGITS = "ffffffff81000000"  #: such an address without 0x
+    LOW_DIGITS = "00000000004402f0"  #: any address, for machines whose kernels are linked low
+    NAME = "name"  #: as ``%ps`` prints it: the function, no place in it
+
+
 class FrameFormat(NamedTuple):
     """One spelling of a frame: a row of the grammar.
 
-    ``before`` is a pattern for what stands right before the frame; it is matched backwards from the frame, so it
-    needs no knowledge of any prefix. ``cue`` are bytes that a line of this format holds; a cheap test before the
-    pattern. ``printed_by`` names the kernel function the format comes from.
+    ``before`` is a pattern for what stands right before the frame; it ends at the frame, so it needs no knowledge of
+    any prefix. ``cue`` are bytes that a line of this format holds; a cheap test before the pattern. ``printed_by``
+    names the kernel function the format comes from. ``takes`` says which spellings may follow; the more a row takes,
+    the less may its ``before`` match in other text. An annotation goes behind ``closing``, and ``behind`` must follow.
     """
 
     name: str
@@ -66,6 +79,9 @@ class FrameFormat(NamedTuple):
     pc: PcKind
     printed_by: str
     example: bytes
+    takes: tuple[Spelling, ...] = (Spelling.SIZED,)
+    closing: bytes = b""
+    behind: bytes = b""
 
 
 class Frame(NamedTuple):
@@ -74,7 +90,7 @@ class Frame(NamedTuple):
     span: tuple[int, int]  #: the symbol through the closing of size, or the bare address
     end: int  #: behind the module bracket: where an annotation goes
     symbol: bytes  #: empty for a bare address
-    offset: int
+    offset: int | None  #: None for a bare address, and for a name alone
     size: int | None  #: None where the text gives no size
     module: bytes  #: empty for the kernel itself
     build_id: bytes  #: as printed in the module bracket (hex), or empty

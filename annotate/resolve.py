@@ -236,6 +236,8 @@ def _fitting_symbols(frame: Frame, image: KernelImage) -> list[Symbol] | Missing
     code = [symbol for symbol in named if symbol.is_code]
     if not code:
         return Missing.DATA
+    if frame.offset is None:
+        return code
     if frame.size is None:
         return [symbol for symbol in code if frame.offset <= symbol.size] or Missing.CORRUPT
     if frame.offset > frame.size:
@@ -260,19 +262,20 @@ def _locate(frame: Frame, image: KernelImage, symbol: Symbol) -> Chain:
     """The chain for a frame, if it means this symbol; empty when there is no line."""
     if frame.pc is PcKind.RETURN and image.arch in _RETURNS_TO_THE_CALL:
         frame = frame._replace(pc=PcKind.EXACT)
-    address = LinkAddr(symbol.address + frame.offset)
+    offset = frame.offset or 0  # a name alone stands for the function
+    address = LinkAddr(symbol.address + offset)
     size = symbol.size if frame.size is None else frame.size
-    if frame.pc is PcKind.EXACT and frame.offset < size:
+    if frame.pc is PcKind.EXACT and offset < size:
         chain = _named(image.chain(address, symbol), symbol)
         # An instruction that the compiler gave no line of its own: the call before it is the next best.
-        return chain or (_named(image.chain(LinkAddr(address - 1), symbol), symbol) if frame.offset else ())
+        return chain or (_named(image.chain(LinkAddr(address - 1), symbol), symbol) if offset else ())
     if frame.pc is PcKind.ENTRY:
         return _named(image.chain(address, symbol), symbol)
-    if frame.offset == 0:
+    if offset == 0:
         # A return address at the very start of a function: the call before it, in the symbol before, never returns.
         # (Kernels that look up address - 1 themselves, x86 among them, never print this.)
         return _last_of_previous(image, symbol)
-    if frame.offset == size and not frame.reliable:
+    if offset == size and not frame.reliable:
         # Nearly always a stale pointer to the start of the next function, not a return address at all.
         following = image.symbol_at(symbol.end)
         return _named(image.chain(following.address, following), following) if following is not None else ()
@@ -285,8 +288,20 @@ def _last_of_previous(image: KernelImage, symbol: Symbol) -> Chain:
     return _named(image.chain(address, previous), previous) if previous is not None else ()
 
 
+#: Machines whose kernels run where they are linked: no KASLR, no relocation. (Not among them: x86, mips, 32-bit powerpc
+#: (85xx), arm64, riscv, loongarch and s390, which have RANDOMIZE_BASE, and 64-bit powerpc, which can be relocated.)
+_NEVER_MOVED = frozenset(
+    {
+        *("alpha", "arc", "arm", "csky", "m68k", "openrisc", "parisc"),
+        *("sh", "sparc", "sparc64", "xtensa"),
+    }
+)
+
+
 def _resolve_raw(frame: Frame, image: KernelImage, slide: int | None) -> Resolution:
     """A raw address that stands alone."""
+    if slide is None and image.arch in _NEVER_MOVED:
+        slide = 0
     if frame.address is None or slide is None:
         return Resolution(frame, (), Missing.NO_OFFSET)
     address = _to_link(frame.address, slide)
@@ -295,6 +310,8 @@ def _resolve_raw(frame: Frame, image: KernelImage, slide: int | None) -> Resolut
     symbol = image.symbol_at(address)
     if symbol is None:
         return Resolution(frame, (), Missing.NO_TABLE if image.is_partial else Missing.NO_SYMBOL)
+    if frame.pc is PcKind.ENTRY:
+        address = symbol.address
     chain = _named(image.chain(address, symbol), symbol)
     return Resolution(frame, chain, None if chain else Missing.NO_LINE)
 

@@ -12,8 +12,9 @@ from fake_world import NAIVE_FRAME, sample_logs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from annotate.log.grammar import FRAME_FORMATS, find_frames
-from annotate.model import Frame, FrameFormat, LogLine, PcKind
+from annotate.log.formats import FRAME_FORMATS
+from annotate.log.grammar import find_frames, may_hold_frame
+from annotate.model import Frame, FrameFormat, LogLine, PcKind, Spelling
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,12 +47,27 @@ def _placed_frames(log: Path) -> Iterator[tuple[int, bytes, Frame]]:
         position += len(line) + 1
 
 
+_SPELLINGS = {
+    Spelling.SIZED: rb"[\w.$]+\+0x[0-9a-f]+/0x[0-9a-f]+",
+    Spelling.OFFSET: rb"[\w.$]+\+0x[0-9a-f]+",
+    Spelling.DECIMAL: rb"[\w.$]+\+\d+",
+    Spelling.ADDRESS: rb"0x[89a-f][0-9a-f]{7}(?:[0-9a-f]{8})?",
+    Spelling.DIGITS: rb"[89a-f][0-9a-f]{7}(?:[0-9a-f]{8})?",
+    Spelling.LOW_DIGITS: rb"0[0-9a-f]{7}(?:[0-9a-f]{8})?",
+    Spelling.NAME: rb"[A-Za-z_]\w+",
+}
+
+
 @pytest.mark.parametrize("row", FRAME_FORMATS, ids=lambda row: row.name)
 def test_every_row_finds_the_frame_of_its_example(row: FrameFormat) -> None:
     found = [frame for frame in _frames(row.example) if frame.format == row.name]
     assert [frame.pc for frame in found] == [row.pc]
     assert row.printed_by
-    assert row.example[slice(*found[0].span)].startswith(found[0].symbol + b"+0x")
+    text = row.example[slice(*found[0].span)]
+    spelled = [spelling for spelling, pattern in _SPELLINGS.items() if re.fullmatch(pattern, text)]
+    assert spelled[0] in row.takes
+    assert text.startswith(found[0].symbol)
+    assert may_hold_frame(row.example)
 
 
 def test_row_names_are_unique() -> None:

@@ -32,7 +32,14 @@ ARCHES = {
     15: "parisc",
     43: "sparc64",
     258: "loongarch",
+    2: "sparc",
     4: "m68k",
+    42: "sh",
+    92: "openrisc",
+    93: "arc",
+    94: "xtensa",
+    195: "arc",
+    252: "csky",
     0x9026: "alpha",
 }
 

@@ -106,7 +106,7 @@ class LogContext:
         self.boots = [Boot(self.facts.kernel)]
         #: The interrupted instruction pointer of the dump that is being read, as it is spelled; None outside.
         self.pc_text: bytes | None = None
-        self._pc: tuple[bytes, int | None, int | None, bytes] | None = None
+        self._pc: tuple[object, ...] | None = None
         self.is_branch_next = False
 
     @property
@@ -179,13 +179,13 @@ class LogContext:
             boot.arch = next((arch for word, arch in _ARCHES if word in body), "")
         placed = []
         for frame in frames:
-            identity = (frame.symbol, frame.offset, frame.size, frame.module)
+            identity = (frame.symbol or frame.address, frame.offset, frame.size, frame.module)
             pc = frame.pc
             if frame.build_id:
                 boot.build_ids[_text(frame.module)] = _text(frame.build_id)
             if frame.format in ("instruction_pointer", "program_counter"):
-                if frame.symbol:
-                    self._pc, self.pc_text = identity, frame.symbol
+                self._pc = identity
+                self.pc_text = frame.symbol or b"%x" % (frame.address or 0)
             elif frame.in_trace and pc is PcKind.RETURN and (identity == self._pc or self.is_branch_next):
                 pc = PcKind.EXACT
             self.is_branch_next = False

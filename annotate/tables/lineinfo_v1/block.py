@@ -11,7 +11,6 @@ from annotate.model import LinkAddr, Symbol
 from annotate.tables.lineinfo_v1.layout import CALLS, SIZES, Column, find_column, read_column
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
 
     from annotate.tables.lineinfo_v1.layout import Head
 
