@@ -64,3 +64,12 @@ def test_links_between_documents_lead_somewhere() -> None:
             assert (document.parent / target).exists(), f"{document.name} links to {target}"
             checked += 1
     assert checked > 3
+
+
+def test_the_table_of_log_formats_is_that_of_the_grammar() -> None:
+    run = subprocess.run(
+        [sys.executable, str(REPOSITORY / "docs" / "make_log_formats.py")], capture_output=True, check=True
+    )
+    assert (REPOSITORY / "docs" / "log-formats.md").read_bytes() == run.stdout, (
+        "stale; renew it with: python docs/make_log_formats.py > docs/log-formats.md"
+    )
