@@ -61,6 +61,7 @@ class Spelling(Enum):
     DIGITS = "ffffffff81000000"  #: such an address without 0x
     LOW_DIGITS = "00000000004402f0"  #: any address, for machines whose kernels are linked low
     NAME = "name"  #: as ``%ps`` prints it: the function, no place in it
+    IDENTIFIER = "some_name"  #: such a name that no word of a text looks like
 
 
 class FrameFormat(NamedTuple):

@@ -239,7 +239,8 @@ def _fitting_symbols(frame: Frame, image: KernelImage) -> list[Symbol] | Missing
     if frame.offset is None:
         return code
     if frame.size is None:
-        return [symbol for symbol in code if frame.offset <= symbol.size] or Missing.CORRUPT
+        last = frame.offset - (frame.pc is PcKind.RETURN)
+        return [symbol for symbol in code if last < symbol.size] or Missing.CORRUPT
     if frame.offset > frame.size:
         return Missing.CORRUPT
     fitting = [symbol for symbol in code if frame.size in symbol.sizes]

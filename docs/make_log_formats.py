@@ -34,6 +34,7 @@ SPELLINGS = {
     Spelling.DIGITS: "digits",
     Spelling.LOW_DIGITS: "low digits",
     Spelling.NAME: "name",
+    Spelling.IDENTIFIER: "identifier",
 }
 
 MEANINGS = {PcKind.RETURN: "return", PcKind.EXACT: "exact", PcKind.ENTRY: "entry"}

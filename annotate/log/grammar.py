@@ -43,11 +43,14 @@ _ATOM_OF_PATHS = re.compile(rb"(?P<symbol>" + NAME_START + NAME + rb"|(?<=[>}]))
 #: And what ``%pS`` prints of an address that no symbol holds.
 _ADDRESS = re.compile(rb"(?P<frame>0x(?<![\w.$+/-]0x)(?P<address>" + HIGH + rb"))(?![.$/-])")
 
-#: What rows that are searched for look for, behind their ``before``.
-_SEARCHED = {
-    Spelling.NAME: rb"(?P<frame>(?P<symbol>" + NAME + rb"))" + MODULE,
-    Spelling.DIGITS: rb"(?P<frame>(?P<address>" + HIGH + rb"))",
-    Spelling.LOW_DIGITS: rb"(?P<frame>(?P<address>" + LOW + rb"))",
+#: Digits that may be an address, where a row says so.
+_DIGITS = re.compile(rb"(?P<frame>(?P<address>[0-9a-f]{8,}+))")
+_HIGH = re.compile(HIGH)
+_LOW = re.compile(LOW)
+#: A name that is a frame where a row says so.
+_NAMES = {
+    Spelling.NAME: NAME_START + rb"(?P<frame>(?P<symbol>" + NAME + rb"))" + MODULE,
+    Spelling.IDENTIFIER: NAME_START + rb"(?P<frame>(?P<symbol>(?=[A-Za-z.$]*+[\d_])" + NAME + rb"))" + MODULE,
 }
 
 #: By far the most common line: an entry of a trace, behind nothing but the kernel's own prefix. No other row can match
@@ -86,6 +89,7 @@ _ADDRESS_BEFORE = regex.compile(
     rb"(?r)(?:\[<(?P<address>[0-9a-f]{16})>\]|(?:\[|: )(?P<address>[0-9a-f]{16}|[0-9a-f]{8})\]?) ?(?:\? ?)?"
 )
 _ADDRESS_BEHIND = re.compile(rb" <(?P<address>[0-9a-f]{16})>")
+_OLD_ADDRESS_BEFORE = regex.compile(rb"(?r)\[<[0-9a-f]{8}>\] ?(?:\? ?)?")
 _BRACKET_BEFORE = regex.compile(rb"(?r)/0x[0-9a-f]{1,16} \[[\w-]{1,64}(?: [0-9a-f]{2,64})?\][ \t]*(?:\? ?)?")
 #: Kernels before 2.6.27 print ``:module:function``.
 _MODULE_BEFORE = regex.compile(rb"(?r)(?<=[\s>]):(?P<module>[A-Za-z][\w-]{0,63}):")
@@ -93,7 +97,7 @@ _MODULE_BEFORE = regex.compile(rb"(?r)(?<=[\s>]):(?P<module>[A-Za-z][\w-]{0,63})
 #: The longest demangled name, and what brackets in it may hold.
 _MAX_PATH = 1024
 _PATH_WORD = regex.compile(rb"(?r)[\w.$#]{1,1024}")
-_PATH_TEXT = re.compile(rb"[\w:<>,&*\[\]();#{} '=+.$-]*")
+_PATH_TEXT = regex.compile(rb"(?r)[\w:<>,&*\[\]();#{} '=+.$-]{1,1024}")
 _BRACKETS = {b">": b"<", b"}": b"{"}
 
 #: What is no context of any row: a function that running text mentions, such as ``print_track()`` of ``mm/slub.c``.
@@ -113,7 +117,7 @@ _SHORTEST_NAME = 3  #: of an entry that has neither size nor label: ``a+0x1`` is
 class _Row:
     """A row and its patterns: compiled when a line first holds its cue, as all take longer than reading an oops."""
 
-    __slots__ = ("_before", "_behind", "_whole", "cue", "format", "is_trace", "name")
+    __slots__ = ("_before", "_behind", "_names", "cue", "format", "is_trace", "name")
 
     def __init__(self, row: FrameFormat) -> None:
         self.format = row
@@ -122,7 +126,7 @@ class _Row:
         self.is_trace = row.name in _TRACES
         self._before: regex.Pattern[bytes] | None = None
         self._behind: re.Pattern[bytes] | None = None
-        self._whole: re.Pattern[bytes] | None = None
+        self._names: re.Pattern[bytes] | None = None
 
     def match_before(self, text: bytes, end: int) -> regex.Match[bytes] | None:
         """What stands before a frame that is recognised on its own."""
@@ -136,13 +140,12 @@ class _Row:
             self._behind = re.compile(self.format.closing + b"(?=" + self.format.behind + b")")
         return self._behind.match(text, start)
 
-    def search(self, text: bytes) -> Iterator[re.Match[bytes]]:
-        """All frames of a row that has to be searched for."""
-        if self._whole is None:
-            searched = _SEARCHED[self.format.takes[0]]
+    def names(self, text: bytes) -> Iterator[re.Match[bytes]]:
+        """The names in a text that have behind them what this row asks for."""
+        if self._names is None:
             row = self.format
-            self._whole = re.compile(b"(?:" + row.before + b")" + searched + row.closing + b"(?=" + row.behind + b")")
-        return self._whole.finditer(text)
+            self._names = re.compile(_NAMES[row.takes[0]] + row.closing + b"(?=" + row.behind + b")")
+        return self._names.finditer(text)
 
 
 _ALL_ROWS = tuple(map(_Row, FRAME_FORMATS))
@@ -157,7 +160,8 @@ _SIZED_ROWS = _taking(Spelling.SIZED)
 _SIZELESS_ROWS = _taking(Spelling.OFFSET)
 _DECIMAL_ROWS = _taking(Spelling.DECIMAL)
 _ADDRESS_ROWS = _taking(Spelling.ADDRESS)
-_SEARCHED_ROWS = _taking(*_SEARCHED)
+_DIGITS_ROWS = _taking(Spelling.DIGITS, Spelling.LOW_DIGITS)
+_NAME_ROWS = _taking(Spelling.NAME, Spelling.IDENTIFIER)
 
 
 def _cued(rows: tuple[tuple[bytes, _Row], ...], text: bytes) -> list[_Row]:
@@ -248,14 +252,27 @@ def _frames(text: bytes, annotated: frozenset[int], *, is_whole: bool) -> Iterat
         rows = _cued(_ADDRESS_ROWS, text) if matches else []
         for match in matches:
             place = _place(text, *match.span(), rows, is_sized=False)
-            if place is not None:
+            if place is not None and (place.row.name != "trace_entry" or _is_entry(text, match)):
                 yield _bare_frame(text, match, place, annotated)
+    rows = _cued(_DIGITS_ROWS, text)
+    if rows:
+        for match in _DIGITS.finditer(text):
+            if len(match["frame"]) in (8, 16):
+                place = _place(text, *match.span(), rows, is_sized=False)
+                if place is not None and _may_be_kernels(match, place.row):
+                    yield _bare_frame(text, match, place, annotated)
     taken: set[int] = set()
-    for row in _cued(_SEARCHED_ROWS, text):
-        for match in row.search(text):
-            if match.start("frame") not in taken:
-                taken.add(match.start("frame"))
+    for row in _cued(_NAME_ROWS, text):
+        for match in row.names(text):
+            if match.start() not in taken and row.match_before(text, match.start()) is not None:
+                taken.add(match.start())
                 yield _bare_frame(text, match, _Place(row, row.is_trace, match.end()), annotated)
+
+
+def _may_be_kernels(match: re.Match[bytes], row: _Row) -> bool:
+    """Whether digits may be an address of the kernel, and no others follow."""
+    pattern = _LOW if Spelling.LOW_DIGITS in row.format.takes else _HIGH
+    return pattern.match(match.string, match.start()) is not None
 
 
 def _sized(text: bytes, match: re.Match[bytes], rows: Sequence[_Row], annotated: frozenset[int]) -> Frame | None:
@@ -358,6 +375,14 @@ def _bare_frame(text: bytes, match: re.Match[bytes], place: _Place, annotated: f
     )
 
 
+def _is_entry(text: bytes, match: re.Match[bytes]) -> bool:
+    """Whether an address alone in a line is an entry of a trace, and not a number of a list."""
+    start, end = match.span()
+    if text.startswith((b",", b";"), end):
+        return False
+    return len(match["address"]) == 16 or _OLD_ADDRESS_BEFORE.match(text, 0, start) is not None
+
+
 def _place(text: bytes, start: int, end: int, rows: Sequence[_Row], *, is_sized: bool) -> _Place | None:
     """The row that a frame at ``start`` to ``end`` belongs to; None where there is none."""
     for row in rows:
@@ -404,6 +429,9 @@ def _segment_start(text: bytes, first: int, end: int) -> int:
     start = end
     if opening is not None:
         closing, depth, start = text[end - 1 : end], 0, end
+        # A name holds nothing else, so no text is looked through for more than one.
+        inside = _PATH_TEXT.match(text, first, end)
+        first = end if inside is None else inside.start()
         while start > first:
             start -= 1
             byte = text[start : start + 1]
@@ -413,7 +441,7 @@ def _segment_start(text: bytes, first: int, end: int) -> int:
                 depth -= 1
                 if depth == 0:
                     break
-        if depth or _PATH_TEXT.fullmatch(text, start, end) is None:
+        if depth:
             return end
     word = _PATH_WORD.match(text, first, start)
     return start if word is None else word.start()

@@ -98,12 +98,30 @@ ARM: tuple[FrameFormat, ...] = (
         "unwound_function",
         "arm",
         b" from ",
-        rb"(?:" + BLANK_START + rb"|(?:" + ENTRY_START + rb"|(?<=[\d:]) )(?=" + NAME + rb" \[))",
+        BLANK_START,
+        PcKind.ENTRY,
+        "dump_backtrace_entry(), arch/arm/kernel/traps.c, since 5.14",
+        b" unwind_backtrace from show_stack+0x10/0x14",
+        takes=(Spelling.NAME,),
+        behind=rb" from (?:"
+        + NAME
+        + rb"\+0x"
+        + HEX
+        + rb"/0x"
+        + HEX
+        + rb"(?: \[[\w -]{1,128}\])?|0x[0-9a-f]{8})"
+        + ENTRY_END,
+    ),
+    FrameFormat(
+        "unwound_function_of_module",
+        "arm",
+        b" from ",
+        rb"(?:" + ENTRY_START + rb"|[\d:] )",
         PcKind.ENTRY,
         "dump_backtrace_entry(), arch/arm/kernel/traps.c, since 5.14",
         b"rtw8822b_set_antenna [rtw88_8822b] from rtw_ops_set_antenna+0x4c/0x6c [rtw88_core]",
         takes=(Spelling.NAME,),
-        behind=rb" from (?:"
+        behind=rb"(?<=\]) from (?:"
         + NAME
         + rb"\+0x"
         + HEX

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from annotate.log.formats.fragments import BLANK_START, ENTRY_END, ENTRY_START, HEX, MODULE_BRACKET, NAME, OLD_ADDRESS
+from annotate.log.formats.fragments import (
+    ALONE_END,
+    BLANK_START,
+    ENTRY_END,
+    ENTRY_START,
+    HEX,
+    MODULE_BRACKET,
+    NAME,
+    NAME_BACK,
+    OLD_ADDRESS,
+)
 from annotate.model import FrameFormat, PcKind, Spelling
 
 CONTEXTS: tuple[FrameFormat, ...] = (
@@ -122,7 +132,7 @@ CONTEXTS: tuple[FrameFormat, ...] = (
         "function_caller_name",
         "all",
         b" <-",
-        rb"\[\d{3,}\] {1,16}[^\s]{1,16} {1,16}\d{1,12}\.\d{1,9}: " + NAME + MODULE_BRACKET + rb" <-",
+        rb"\[\d{3,}\] {1,16}[^\s]{1,16} {1,16}\d{1,12}\.\d{1,9}: " + NAME_BACK + MODULE_BRACKET + rb" <-",
         PcKind.ENTRY,
         "trace_fn_trace(), kernel/trace/trace_output.c",
         b"    cat-719  [000] .....  25.1: do_sys_openat2 <-__x64_sys_openat",
@@ -133,7 +143,7 @@ CONTEXTS: tuple[FrameFormat, ...] = (
         "function_left_for",
         "all",
         b" <- ",
-        rb"\(" + NAME + rb"\+0x" + HEX + rb"/0x" + HEX + MODULE_BRACKET + rb" <- ",
+        rb"\(" + NAME_BACK + rb"\+0x" + HEX + rb"/0x" + HEX + MODULE_BRACKET + rb" <- ",
         PcKind.ENTRY,
         "print_kretprobe_event(), kernel/trace/trace_kprobe.c",
         b"    cat-719  [000] .....  25.1: myretprobe: (ksys_read+0x5f/0xe0 <- vfs_read)",
@@ -158,10 +168,10 @@ CONTEXTS: tuple[FrameFormat, ...] = (
         b"=> ",
         BLANK_START + rb"=> ",
         PcKind.ENTRY,
-        "trace_stack_print(), kernel/trace/trace_output.c, without the option sym-offset",
+        "trace_stack_print(), kernel/trace/trace_output.c, without sym-offset; a plain word may be prose",
         b" => ksys_write",
-        takes=(Spelling.NAME,),
-        behind=rb"(?: \([0-9a-f]{16}\))?" + ENTRY_END,
+        takes=(Spelling.IDENTIFIER,),
+        behind=rb"(?: \([0-9a-f]{16}\))?" + ALONE_END,
     ),
     FrameFormat(
         "interrupt_handler",
@@ -217,7 +227,7 @@ CONTEXTS: tuple[FrameFormat, ...] = (
         "tools: bcc, perf; people who leave the size out",
         b"   __traceiter_sched_wakeup+0x24",
         takes=(Spelling.OFFSET,),
-        behind=ENTRY_END,
+        behind=ALONE_END,
     ),
     FrameFormat(
         "entry_with_decimal_offset",
@@ -228,19 +238,19 @@ CONTEXTS: tuple[FrameFormat, ...] = (
         "bpftrace, kstack; ply",
         b"    do_sys_poll+495",
         takes=(Spelling.DECIMAL,),
-        behind=ENTRY_END,
+        behind=ALONE_END,
     ),
     FrameFormat(
         "address_entry",
         "all",
         b"[<",
-        rb"(?:" + ENTRY_START + rb"|\bCall Trace:[ \t]{1,8}|(?<=[0-9a-f]>\]) ?)(?:\? ?)?\[<",
+        rb"(?:" + ENTRY_START + rb"|\bCall Trace:[ \t]{1,8}|[0-9a-f]>\] ?)(?:\? ?)?\[<",
         PcKind.RETURN,
         "print_ip_sym(), kernel/printk/printk.c, without CONFIG_KALLSYMS; show_trace(), arch/openrisc/kernel/traps.c",
         b" [<ffffffff84800087>]",
         takes=(Spelling.DIGITS,),
         closing=rb">\]",
-        behind=rb"(?: ?\[<[0-9a-f]{8,16}>\]){0,7}" + ENTRY_END,
+        behind=rb"(?: ?\[<[0-9a-f]{8,16}>\]){0,7}" + ALONE_END,
     ),
     FrameFormat(
         "trace_entry",

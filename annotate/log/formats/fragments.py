@@ -6,6 +6,8 @@ from annotate.model import Spelling
 
 #: C and assembler names, with the suffixes that compilers append (.cold, .isra.0, .constprop.0, .llvm.1234).
 NAME = rb"[A-Za-z_.$][\w.$]*+"
+#: One that is matched backwards, as what stands before a frame is.
+NAME_BACK = rb"[\w.$]{1,512}+"
 #: Where a name may begin.
 NAME_START = rb"(?<![\w.$\\])"
 HEX = rb"[0-9a-f]{1,16}+"
@@ -28,10 +30,12 @@ ENTRY_START = rb"(?:(?:^|[\n\r\]>;|\"'`]|\xe2\x94\x82)[ \t]*|(?:[:}]|\d:\d\d)[ \
 #: The same where only a blank makes the difference between an entry and other text.
 BLANK_START = (
     rb"(?:(?:^|[\n\r>;|\"'`]|\xe2\x94\x82|\[ {0,8}(?:[TC]\d{1,8}|\d{1,8}:[^\]\s]{1,32})\])[ \t]+"
-    rb"|(?:[\]:}]|\d:\d\d)[ \t]{2,})"
+    rb"|(?:[\]:]|\d:\d\d)[ \t]{2,})"
 )
 #: What makes a line end behind an entry: marks of the unwinder, closing quotes; the next line of a JSON string.
 ENTRY_END = rb"(?: ?\((?:[A-Z]{1,8}|unreliable)\))?(?: <[0-9a-f]{8,16}>)?[ \t\r\f\v\"',;}`\\]*+(?:$|\n)"
+#: The same for what is no entry in front of more text: in C, a comma or a semicolon follows.
+ALONE_END = rb"(?![,;])" + ENTRY_END
 
 #: What follows a label that only a kernel prints: a frame however it is spelled.
 LABELLED = (Spelling.SIZED, Spelling.OFFSET, Spelling.ADDRESS)
