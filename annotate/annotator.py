@@ -90,8 +90,8 @@ class Annotator:
             else:
                 for item in self._reader.read(piece, self.scanner.position - len(piece.data)):
                     yield from self._take_in(item)
-                if self._reader.interest:
-                    self.scanner.attend(self._reader.interest)
+                for end, attention in self._reader.interests:
+                    self.scanner.attend(end, attention)
             self._position = self.scanner.position
 
     def _take_in(self, item: Unanswered | Repeats | Note) -> Iterator[Piece]:

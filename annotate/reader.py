@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from annotate.log.context import Bound, LogContext, may_tell
 from annotate.log.grammar import find_frames, may_hold_frame
+from annotate.log.scan import ATTENTION, ATTENTION_TO_DUMPS
 from annotate.log.wrapped import frames_across, is_open, may_continue
 from annotate.memory import BRACKET, VARYING
 from annotate.model import QUIET, UNKNOWN_CALLEE, LogLine, Remembered, Repeats
@@ -58,7 +59,8 @@ class Reader:
         self.context = LogContext(kernel)
         self.is_careful = False  #: no line may be answered from memory just now
         self.position = 0  #: in the input, behind the lines read so far
-        self.interest = 0  #: in the passage read last, behind its last line of interest; 0 for none
+        #: Behind which bytes of the passage read last how many are worth a close reading: a frame's, and a dump's.
+        self.interests: list[tuple[int, int]] = []
         self._memory = memory
 
     def read(self, passage: LogPassage, position: int) -> Iterator[Unanswered | Repeats | Note]:
@@ -70,7 +72,7 @@ class Reader:
         is_quick = memory is not None and not self.is_careful and not context.is_branch_next
         known_lines = memory.behind_bracket if memory is not None else {}
         pc_text = context.pc_text
-        last = -1
+        last_frame = last_dump = -1
         for index, line in enumerate(lines):
             if is_quick:
                 # The quick way, 0.35 us a line: a stamp in brackets, and behind it what was answered before.
@@ -84,7 +86,7 @@ class Reader:
                 ):
                     run.heads.append(head)
                     run.lines.append(known)
-                    last = index
+                    last_frame = index
                     before = line
                     continue
             items = self._read_line(line, b"\n", passage.number + index, before)
@@ -94,10 +96,8 @@ class Reader:
                 run.lines.append(QUIET)
                 continue
             for item in items:
-                if item is Note.DUMP or isinstance(item, Unanswered):
-                    last = index
                 if isinstance(item, Repeats):
-                    last = last if item.lines[0] is QUIET else index
+                    last_frame = last_frame if item.lines[0] is QUIET else index
                     run.heads.extend(item.heads)
                     run.lines.extend(item.lines)
                     continue
@@ -106,6 +106,9 @@ class Reader:
                     run = Repeats([], [])
                 if isinstance(item, Note):
                     self.position = position + _size(lines[: index + 1])
+                    last_dump = index if item is Note.DUMP else last_dump
+                else:
+                    last_frame = index
                 yield item
             is_quick = memory is not None and not self.is_careful and not context.is_branch_next
             known_lines = memory.behind_bracket if memory is not None else {}
@@ -116,7 +119,11 @@ class Reader:
         if rest:
             items = self._read_line(rest, b"", passage.number + len(lines), before)
             yield from items or (Repeats([rest], [QUIET]),)
-        self.interest = len(passage.data) - _size(lines[last + 1 :]) - len(rest) if last >= 0 else 0
+        self.interests = [
+            (len(passage.data) - _size(lines[last + 1 :]) - len(rest), attention)
+            for last, attention in ((last_frame, ATTENTION), (last_dump, ATTENTION_TO_DUMPS))
+            if last >= 0
+        ]
 
     def read_again(self, line: bytes) -> Unanswered:
         """The frames of a line that was answered from memory."""

@@ -795,7 +795,7 @@ def _scanned(chunks: Iterable[bytes]) -> list[LogLine]:
             for number, line in enumerate(_split(piece.data), piece.number):
                 body = line.rstrip(b"\r\n")
                 lines.append(LogLine(number, body, line[len(body) :]))
-            scanner.attend(len(piece.data))
+            scanner.attend(len(piece.data), 1)
     return lines
 
 

@@ -67,7 +67,7 @@ _COMMON = re.compile(
 )
 
 #: Something of which every frame has at least one: an offset, an address, or the context of a name.
-_HINT = re.compile(rb"\+\d|[0-9a-f]{8}|=> |<-|\(\)(?:;| \{)|hogged CPU")
+_HINT = re.compile(rb"\+\d|0x[89a-f][0-9a-f]{7}")
 
 #: What may follow a frame without a size behind a label.
 _LABELLED_END = re.compile(rb"[\s)>\"',;`\\]|$")
@@ -164,16 +164,29 @@ _DIGITS_ROWS = _taking(Spelling.DIGITS, Spelling.LOW_DIGITS)
 _NAME_ROWS = _taking(Spelling.NAME, Spelling.IDENTIFIER)
 
 
+def _least(cues: set[bytes]) -> tuple[bytes, ...]:
+    """Those that hold no other one."""
+    return tuple(sorted(cue for cue in cues if not any(other in cue for other in cues - {cue})))
+
+
+#: What stands in every line with a frame that has neither an offset nor ``0x`` in front of its address.
+_CUES = _least({cue for cue, _ in (*_DIGITS_ROWS, *_NAME_ROWS)})
+
+
 def _cued(rows: tuple[tuple[bytes, _Row], ...], text: bytes) -> list[_Row]:
     return [row for cue, row in rows if cue in text]
 
 
 def may_hold_frame(body: bytes) -> bool:
     """Whether there is any reason to ask ``find_frames``; false only where it finds nothing."""
-    if _HINT.search(body) is not None:
+    if _has_hint(body):
         return True
     seen = visible(body)
-    return seen is not None and _HINT.search(seen.text) is not None
+    return seen is not None and _has_hint(seen.text)
+
+
+def _has_hint(text: bytes) -> bool:
+    return _HINT.search(text) is not None or any(map(text.__contains__, _CUES))
 
 
 def find_frames(line: LogLine) -> list[Frame]:

@@ -15,13 +15,14 @@ from annotate.model import LogBlock, LogPassage
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-#: What is searched for: the mark of a frame, words of the text around crashes, a boot. Each costs 0.3 to 0.7 ns a byte.
-#: ``Kernel Offset:`` is none: it stands close behind a trace, where all is read.
-MARKS = (b"+0x", b" Comm: ", b"nable to handle ", b"Linux version ")
+#: What is searched for: the mark of a frame, the beginning of a dump, that of a boot. Each costs 0.3 to 0.7 ns a
+#: byte, so there are no more: ``Kernel Offset:`` and all others stand close behind one of these.
+MARKS = (b"+0x", b" Comm: ", b"Linux version ")
 
-#: Bytes that are read line by line behind a line of interest (the registers and the trace of an oops take about 3 000),
-#: and at the start of a log.
+#: Bytes that are read line by line: behind a frame (the rest of an oops takes about 3 000), behind the line that begins
+#: a dump (its instruction pointer comes next), and at the start of a log.
 ATTENTION = 1 << 12
+ATTENTION_TO_DUMPS = 1 << 10
 FIRST_ATTENTION = 1 << 18
 
 #: A line longer than this passes through unread. It bounds what is held back; the longest real line that held frames
@@ -104,9 +105,9 @@ class LineScanner:
             self.lines_read += 1
         self._inside_long_line = False
 
-    def attend(self, end: int) -> None:
-        """Something of interest ended ``end`` bytes into the passage yielded last: read on closely behind it."""
-        self._attentive_until = max(self._attentive_until, self._passage_start + end + ATTENTION)
+    def attend(self, end: int, size: int) -> None:
+        """Something of interest ended ``end`` bytes into the passage yielded last: read ``size`` more bytes closely."""
+        self._attentive_until = max(self._attentive_until, self._passage_start + end + size)
 
     def _look_for_mark(self, data: bytes) -> None:
         """Count the long line that is passing through, once, if it holds anything that would have been read."""
