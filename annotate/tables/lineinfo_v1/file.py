@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 #: SLEB numbers of one byte as two's complement.
 _SIGNED = bytes(byte | byte << 1 & 0x80 for byte in range(0x80)) + bytes(range(0x80, 0x100))
 
-#: Bytes of what is kept, of all images of a file together. A Debian cloud kernel has 1 164 blocks, 6.2 MB of memory;
-#: its names take 3.5 MB, its paths 0.3. Where two thirds of the blocks have room, a look-up takes 57 us and not 24.
+#: Bytes of what is kept, of all images of a file together. The 1 164 blocks of a Debian cloud kernel take 6.2 MB, its
+#: names 3.2, its paths 0.3. Where only two thirds of the blocks have room, a look-up takes 57 us and not 24.
 MOST_OF_BLOCKS, MOST_OF_NAMES, MOST_OF_PATHS = 12 << 20, 6 << 20, 1 << 20
 
 

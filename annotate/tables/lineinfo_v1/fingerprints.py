@@ -27,6 +27,11 @@ class Fingerprints:
         self._first: array[int] | None = None
         self._following = array("I")
 
+    @property
+    def has_index(self) -> bool:
+        """Whether there is an index; names are searched for without one."""
+        return self._first is not None
+
     def expect(self, names: int) -> None:
         """So many names will be asked for."""
         self._asked += names

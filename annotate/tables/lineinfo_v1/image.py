@@ -312,7 +312,7 @@ class TableImage:
         """Where each stretch of an entry begins, with its innermost location."""
         address, shift = block.addresses[index], self.head.shift
         stretches: list[Stretch] = []
-        bases: dict[int, tuple[str, int]] = {}  # of calls: two stretches in three are in one that was met before
+        bases: dict[int, tuple[str, int]] = {}  # by call: three stretches in four are in one that was met before
         try:
             calls = Calls(newest_before(block, index), self._file.codes())
             calls.follow(stream_of(block, index), (block.end - address >> shift) + 1, stretches)
@@ -360,7 +360,7 @@ class TableImage:
         number, place = divmod(name, self.head.names_a_block)
         start = self._starts[1] + self._name_index[2 * number]
         names = self._file.names.get(start) or self._read_names(number, start)
-        return names.names[place], names.files.number(names.data, place), names.lines.number(names.data, place)
+        return names.names[place], names.files[place], names.lines[place]
 
     def _read_names(self, number: int, start: int) -> Names:
         data = self._small_block(self._name_index, number, 1, self.head.names_size, "a block of names")

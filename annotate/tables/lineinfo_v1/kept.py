@@ -15,6 +15,11 @@ class Kept(Generic[_Piece]):
         self.size = 0
         self._pieces: dict[int, tuple[_Piece, int]] = {}  # the one asked for last stands last
 
+    @property
+    def count(self) -> int:
+        """How many pieces are kept."""
+        return len(self._pieces)
+
     def get(self, place: int) -> _Piece | None:
         """The piece, None when it is not kept."""
         kept = self._pieces.pop(place, None)
