@@ -275,8 +275,13 @@ def _pool(jobs: int) -> Iterator[ProcessPoolExecutor | None]:
     # New processes rather than copies of this one: copying one that has threads is not safe.
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_start_worker)
-    for _ in range(jobs):
-        pool.submit(_do_nothing)  # the processes start while the symbols are read here
+    # A terminal's Ctrl-C reaches them too, while Python itself still starts in them: they inherit that it is blocked.
+    usual = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        for _ in range(jobs):
+            pool.submit(_do_nothing)  # the processes start while the symbols are read here
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, usual)
     try:
         yield pool
     except BaseException:
@@ -290,7 +295,6 @@ def _pool(jobs: int) -> Iterator[ProcessPoolExecutor | None]:
 
 
 def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its processes
     gc.disable()
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
