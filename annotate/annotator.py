@@ -119,9 +119,9 @@ class Annotator:
 
     def _look_for_slide(self, item: Unanswered) -> None:
         """Learn it from a line that shows it; from a line that may need it on, answer nothing from memory."""
-        boot = item.facts.boot
-        if self._resolver.slide_of(boot) is None and any(frame.address is not None for frame in item.frames):
-            if any(self._resolver.learn_slide(frame, item.facts) for frame in item.frames):
+        with_address = [frame for frame in item.frames if frame.address is not None]
+        if with_address and self._resolver.slide_of(item.facts.boot) is None:
+            if any(self._resolver.learn_slide(frame, item.facts) for frame in with_address):
                 self._see_facts()
             else:
                 self._reader.is_careful = True

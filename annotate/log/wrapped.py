@@ -52,13 +52,13 @@ class Seam(NamedTuple):
 
 def may_continue(before: bytes, body: bytes) -> bool:
     """A cheap test: whether ``body`` may complete a frame that began in ``before``."""
-    rest = body.lstrip(b"> |\t")[:2]
+    rest = body.lstrip(b"> |\t")[:160]
     return (
-        (rest[:1] == b"[" and rest[1:2].isalpha())
-        or rest[:1] in (b"+", b"/")
+        rest.startswith((b"+", b"/"))
         or before.endswith((b"=", b"+", b"/", b"x"))
-        or (b"+0x" in before[-24:] and b"/0x" in body[:64])
-        or (b"]" in body[:160] and b"[" not in body[:160])
+        or (rest[:1] == b"[" and rest[1:2].isalpha())
+        or (rest[:1].isalnum() and b"/0x" in rest[:20] and b"+" not in rest[:20])
+        or (b"]" in rest and b"[" not in rest)
     )
 
 
