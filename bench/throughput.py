@@ -19,7 +19,7 @@ The parts:
     oopses     1 000 000 lines of whole oopses
     many       1 000 000 lines, each a frame, 50 000 distinct ones of the kernel whose table ``--table`` names
     memory     the peak of "few", and of five times as many lines
-    hostile    lines of just under 1 MB, made of what nearly is a frame
+    hostile    lines of just under 1 MB, made of what nearly is a frame; processor time on top of that of an empty log
     startup    an empty log
     live       from writing a line to reading it back, one at a time, through pipes and through a terminal
 """
@@ -31,7 +31,6 @@ import json
 import os
 import pty
 import random
-import re
 import select
 import shutil
 import signal
@@ -42,32 +41,37 @@ import tempfile
 import time
 import tty
 from contextlib import suppress
-from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cold_run import REPOSITORY
-
-from annotate.kernel.images import OpenTable, open_file
-from annotate.model import LinkAddr
+from long_logs import (
+    FRAME,
+    SAMPLES,
+    SEED,
+    Clock,
+    Log,
+    frame_log,
+    hostile_lines,
+    hostile_units,
+    kernel_frames,
+    oops_log,
+    ordinary_log,
+    real_frames,
+    write_log,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
 PARTS = ("ordinary", "rare", "few", "oopses", "many", "memory", "hostile", "startup", "live")
-SAMPLES = REPOSITORY / "sample_oopses"
-SEED = 1
 MEGABYTE = 1e6
 
 ORDINARY_BYTES = 180_000_000
 LINES = 1_000_000
-LINES_AN_OOPS = 5_000
 DISTINCT = 50_000
 LONGER = 5  #: how much longer the second log of "memory" is
 
-#: A line of it ends below the 1 MiB up to which the filter reads lines.
-HOSTILE_LINE = 1_000_000
-MIXED_UNITS = 20_000
 #: Frames are counted in so many bytes of what hostile lines are made of.
 COUNTED_BYTES = 10_000
 #: A run on hostile lines that takes longer is ended, and one that takes longer than this is not repeated.
@@ -81,26 +85,6 @@ TARGET_ORDINARY, TARGET_FEW, TARGET_MANY = 400.0, 1_000_000.0, 250_000.0
 TARGET_MEMORY, TARGET_GROWTH = 60 * MEGABYTE, 2 * MEGABYTE
 TARGET_HOSTILE, TARGET_LIVE = 20.0, 0.050
 
-_STAMP = re.compile(rb"\[ *\d+\.\d{6}\]")
-_FRAME = re.compile(rb"[\w.$]+\+0x[0-9a-f]+/0x[0-9a-f]+|0xffff[0-9a-f]{12}")
-#: A trace entry that a golden file shows with an answer, its own time left out.
-_ANSWERED = re.compile(
-    rb"^\d+: \[ *\d+\.\d{6}\](  (?:\? )?[A-Za-z_.$][\w.$]*\+0x[0-9a-f]+/0x[0-9a-f]+(?: \[[\w-]+\])?) \([^()]*\)$",
-    re.MULTILINE,
-)
-_OOPS_BEGINS = re.compile(rb"------------\[ cut here \]|\] BUG: ")
-_OOPS_ENDS = b"---[ end trace "
-
-#: Near-misses of frames and of what stands around them, separated by ``|``.
-HOSTILE_UNITS = (
-    b"a+0x|+0x1/0x|a+0x1/0x|a+0x1/0x1/0x|f+0x1/0x2[|f+0x1/0x2 [|f+0x1/0x2 [m |f+0x1/0x2g |f+0x1/0x2 (|BUG: K f+0x1/0x2 |"
-    b"[<ffff|[<ffffffff81000000>] |[<0>] |0xffff|0xffff00000000000g |0|f|_.$|a|+|"
-    b"WARNING: at |WARNING: |BUG: KASAN: |BUG: KASAN: x in |RIP: 0010:|IP: |pc : |initcall |"
-    b'=> |<-|: (|[000] |? |] | |\t|\r|\0|\xff|\\n|"|:m:|'
-    b"\x1b[|\x1b[0m|\x1b[1;|\\u001b[|\\x1b[0m|=20|=|(((((|)))))| (a/b.c:1) | (a|"
-    b":: ::|a::|<a as b>::|<<<<|_RNv| PID: |---[ end |Kernel Offset: |Linux version "
-).split(b"|")
-
 
 class Run(NamedTuple):
     """What one process took."""
@@ -108,153 +92,6 @@ class Run(NamedTuple):
     seconds: float
     cpu_seconds: float
     peak: int  #: bytes; never below the 10 MB or so of the process that started it
-
-
-class Log(NamedTuple):
-    """A log that was made."""
-
-    path: Path
-    size: int
-    lines: int
-
-
-# Logs.
-
-
-class Clock:
-    """Gives lines rising times."""
-
-    def __init__(self) -> None:
-        self._random = random.Random(SEED)
-        self._microseconds = 20_000_000
-
-    def stamp(self) -> bytes:
-        """The next time, a few microseconds later."""
-        self._microseconds += 1 + int(50 * self._random.random())
-        return b"[%5d.%06d]" % divmod(self._microseconds, 1_000_000)
-
-    def restamp(self, line: bytes) -> bytes:
-        """The line with the next time for its own; as it is when it has none."""
-        match = _STAMP.match(line)
-        return line if match is None else self.stamp() + line[match.end() :]
-
-
-def write_log(path: Path, lines: Iterable[bytes]) -> Log:
-    """Write lines, each with a line end."""
-    size = count = 0
-    with path.open("wb", buffering=1 << 20) as file:
-        for line in lines:
-            size += file.write(line + b"\n")
-            count += 1
-    return Log(path, size, count)
-
-
-def sample_lines(path: Path) -> list[bytes]:
-    """The lines of a sample without the carriage returns of its serial line."""
-    return [line.rstrip(b"\r") for line in path.read_bytes().removesuffix(b"\n").split(b"\n")]
-
-
-def ordinary_lines() -> list[bytes]:
-    """Lines that hold no frame, of one boot: one line names the kernel, the first, and it is that of the oopses."""
-    banner = sample_lines(SAMPLES / "x86_64" / "multi.log")[0]
-    found = [
-        line
-        for path in sorted(SAMPLES.glob("**/*.log"))
-        for line in sample_lines(path)
-        if _FRAME.search(line) is None and b"Linux version " not in line and b"-arm64" not in line
-    ]
-    return [banner, *found]
-
-
-def oopses() -> list[list[bytes]]:
-    """The whole oopses of the sample with the most of them."""
-    found: list[list[bytes]] = []
-    current: list[bytes] = []
-    for line in sample_lines(SAMPLES / "x86_64" / "multi.log"):
-        if current or _OOPS_BEGINS.search(line):
-            current.append(line)
-        if current and _OOPS_ENDS in line:
-            found.append(current)
-            current = []
-    return found
-
-
-def real_frames() -> list[bytes]:
-    """The distinct trace entries of the samples that have an answer."""
-    found: dict[bytes, None] = {}
-    for path in sorted((SAMPLES / "x86_64").glob("*.annotated")):
-        found.update(dict.fromkeys(_ANSWERED.findall(path.read_bytes())))
-    return list(found)
-
-
-def ordinary_log(size: int, *, with_oopses: bool) -> Iterator[bytes]:
-    """About ``size`` bytes of ordinary lines."""
-    clock = Clock()
-    blocks = cycle(oopses())
-    first, *others = ordinary_lines()
-    yield first
-    for number, line in enumerate(cycle(others), 1):
-        yield clock.restamp(line)
-        size -= len(line) + 1
-        if size <= 0:
-            return
-        if with_oopses and number % LINES_AN_OOPS == 0:
-            yield from map(clock.restamp, next(blocks))
-
-
-def frame_log(frames: Sequence[bytes], count: int) -> Iterator[bytes]:
-    """``count`` lines, each frame about as often, in random order."""
-    chosen = random.Random(SEED)
-    clock = Clock()
-    deck: list[bytes] = []
-    for _ in range(count):
-        if not deck:
-            deck = chosen.sample(frames, len(frames))
-        yield clock.stamp() + deck.pop()
-
-
-def oops_log(count: int) -> Iterator[bytes]:
-    """``count`` lines of whole oopses, one behind the other."""
-    clock = Clock()
-    lines = cycle([line for block in oopses() for line in block])
-    for _ in range(count):
-        yield clock.restamp(next(lines))
-
-
-def kernel_frames(table: Path, count: int) -> list[bytes]:
-    """Distinct frames of a kernel that have a line, drawn evenly over the bytes of its functions.
-
-    Left out are functions that share name and size with others.
-    """
-    opened = open_file(str(table))
-    if not isinstance(opened, OpenTable):
-        raise SystemExit(f"{table}: expected a table, made by `lineinfo build`")
-    image = next(opened.images("")).image
-    lengths = [section.size for section in image.sections]
-    chosen = random.Random(SEED)
-    found: dict[bytes, None] = {}
-    for _ in range(20 * count):
-        if len(found) == count:
-            break
-        (section,) = chosen.choices(image.sections, lengths)
-        address = LinkAddr(section.start + chosen.randrange(section.size))
-        symbol = image.symbol_at(address)
-        if symbol is None or not symbol.is_code:
-            continue
-        offset = address + 1 - symbol.address  # behind the call
-        alike = [other for other in image.find(symbol.name) if symbol.size in other.sizes]
-        if offset < symbol.size and len(alike) == 1 and image.chain(address, symbol):
-            found[b"  %s+%#x/%#x" % (symbol.name, offset, symbol.size)] = None
-    if len(found) < count:
-        raise SystemExit(f"{table}: expected {count} distinct frames, found {len(found)}")
-    return list(found)
-
-
-def hostile_lines(unit: bytes) -> Iterator[bytes]:
-    """Long lines of a unit: alone, in front of a frame, behind one, between two."""
-    frame = b" f+0x1/0x2 "
-    for before, behind in ((b"", b""), (b"", frame), (frame, b""), (frame, frame)):
-        yield before + unit * ((HOSTILE_LINE - len(before + behind)) // len(unit)) + behind
 
 
 # Processes.
@@ -370,7 +207,7 @@ class Bench:
         with log.open("rb") as before, (self.folder / "output").open("rb") as after:
             for number, line in enumerate(before, 1):
                 written = after.readline()
-                with_frames += b"+0x" in line and _FRAME.search(line) is not None
+                with_frames += b"+0x" in line and FRAME.search(line) is not None
                 if written == line:
                     continue
                 changed += 1
@@ -387,6 +224,11 @@ class Bench:
 def median(runs: Sequence[Run]) -> float:
     """Seconds."""
     return statistics.median(run.seconds for run in runs)
+
+
+def cpu_median(runs: Sequence[Run]) -> float:
+    """Seconds of processors."""
+    return statistics.median(run.cpu_seconds for run in runs)
 
 
 def ratio(ours: Sequence[Run], theirs: Sequence[Run]) -> float:
@@ -434,7 +276,7 @@ def many_frames(bench: Bench) -> Iterator[bytes]:
 
 def throughput(bench: Bench, cases: Sequence[Case]) -> Iterator[str]:
     """A table of the long logs."""
-    yield "| | MB | lines | s | MB/s | lines/s | s / cat | s / grep | peak MB | frame lines annotated | target | |"
+    yield "| | MB | lines | s (CPU) | MB/s | lines/s | / cat | / grep | peak MB | annotated frame lines | target | |"
     yield "|---|---|---|---|---|---|---|---|---|---|---|---|"
     for case in cases:
         if case.part == "many" and bench.table is None:
@@ -450,6 +292,7 @@ def throughput(bench: Bench, cases: Sequence[Case]) -> Iterator[str]:
         taken = bench.rounds_of(commands, bench.rounds)
         log.path.unlink()
         seconds = median(taken["ours"])
+        cpu_seconds = cpu_median(taken["ours"])
         speeds = {"MB/s": log.size / MEGABYTE / seconds, "lines/s": log.lines / seconds}
         ratios = {name: ratio(taken["ours"], taken[name]) for name in ("cat", "grep")}
         peak = max(run.peak for run in taken["ours"])
@@ -471,8 +314,9 @@ def throughput(bench: Bench, cases: Sequence[Case]) -> Iterator[str]:
             runs={name: [run._asdict() for run in runs] for name, runs in taken.items()},
         )
         yield (
-            f"| {case.part} | {log.size / MEGABYTE:.1f} | {log.lines} | {seconds:.3f} | {speeds['MB/s']:.1f} "
-            f"| {speeds['lines/s']:.0f} | {ratios['cat']:.1f} | {ratios['grep']:.1f} | {peak / MEGABYTE:.1f} "
+            f"| {case.part} | {log.size / MEGABYTE:.1f} | {log.lines} | {seconds:.3f} ({cpu_seconds:.3f}) "
+            f"| {speeds['MB/s']:.1f} | {speeds['lines/s']:.0f} "
+            f"| {ratios['cat']:.1f} | {ratios['grep']:.1f} | {peak / MEGABYTE:.1f} "
             f"| {changed} of {with_frames} | {f'≥ {case.target:.0f} {case.unit}' if case.target else ''} "
             f"| {verdict(is_met)} |"
         )
@@ -505,16 +349,16 @@ def memory(bench: Bench) -> Iterator[str]:
 
 
 def hostile(bench: Bench) -> Iterator[str]:
-    """Nanoseconds a byte on top of an empty log."""
+    """Nanoseconds a byte on top of an empty log.
+
+    Of processors: the time on the wall is as much that of others, in runs that are hardly longer than starting is.
+    """
     empty = [
         run for _ in range(2 * bench.rounds) if (run := bench.run(bench.filter(bench.folder / "empty", bench.samples)))
     ]
-    start = median(empty)
-    units = {ascii(unit)[1:]: unit for unit in HOSTILE_UNITS}
-    units["all of these, mixed"] = b"".join(random.Random(SEED).choices(HOSTILE_UNITS, k=MIXED_UNITS))
     yield f"| lines of | frames in {COUNTED_BYTES} bytes | ns a byte | peak MB | target ≤ {TARGET_HOSTILE:.0f} ns |"
     yield "|---|---|---|---|---|"
-    for what, unit in units.items():
+    for what, unit in hostile_units().items():
         log = bench.log("hostile", hostile_lines(unit))
         runs: list[Run] = []
         for number in range(bench.rounds):
@@ -530,7 +374,7 @@ def hostile(bench: Bench) -> Iterator[str]:
             bench.record("hostile", lines_of=what, frames=frames, nanoseconds=None, target=TARGET_HOSTILE, is_met=False)
             yield f"| `{shown}` | {frames} | ended after {PATIENCE:.0f} s | | {verdict(is_met=False)} |"
             continue
-        nanoseconds = 1e9 * (median(runs) - start) / log.size
+        nanoseconds = 1e9 * (cpu_median(runs) - cpu_median(empty)) / log.size
         peak = max(run.peak for run in runs)
         is_met = nanoseconds <= TARGET_HOSTILE
         bench.record(
@@ -538,6 +382,7 @@ def hostile(bench: Bench) -> Iterator[str]:
             lines_of=what,
             frames=frames,
             nanoseconds=nanoseconds,
+            nanoseconds_of_wall_time=1e9 * (median(runs) - median(empty)) / log.size,
             peak_bytes=peak,
             target=TARGET_HOSTILE,
             is_met=is_met,
@@ -650,6 +495,7 @@ def yardstick() -> str:
 def report(bench: Bench, parts: Sequence[str]) -> Iterator[str]:
     """All tables, line by line."""
     yield yardstick()
+    bench.run(bench.filter(SAMPLES / "x86_64" / "multi.log", bench.samples))  # leaves the bytecode
     if cases := [case for case in CASES if case.part in parts]:
         yield ""
         yield from throughput(bench, cases)
@@ -678,6 +524,9 @@ def main() -> None:
     parent = options.folder or (shared_memory if os.access(shared_memory, os.W_OK) else None)
     folder = Path(tempfile.mkdtemp(prefix="throughput-", dir=parent))
     bench = Bench(folder, options)
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM)
+    )  # `timeout`: the logs are removed all the same
     try:
         for line in report(bench, parts):
             print(line, flush=True)
