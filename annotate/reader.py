@@ -161,9 +161,8 @@ class Reader:
                 return (Repeats([head], [known]),)
         body = line.rstrip(b"\r")
         log_line = LogLine(number, body, line[len(body) :] + end)
-        if across is not None:
-            frames = across
-        else:
+        frames = across
+        if frames is None:
             frames = find_frames(log_line) if not tells or may_hold_frame(body) else []
         if frames:
             item = Unanswered(log_line, seen.place(frames, body), seen.facts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,7 @@ PROGRAM = "lineinfo-annotate"
 #: into the next line comes together with the line before it; a dump takes its time to print the KASLR offset.
 _SECONDS = {Wait.NOTHING: None, Wait.LINE: 0.02, Wait.SLIDE: 0.2}
 
-EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_MISSED, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
+EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_MISSED = 0, 1, 2, 3
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -91,13 +92,14 @@ def _hex(text: str) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the filter; return its exit status."""
+    if arguments is None:
+        # A signal that Python notes between its last look and a read that blocks would wait for the next line.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     options = make_parser().parse_args(arguments)
     try:
         return _Run(options).run()
     except OutputClosedError:
         return EXIT_DONE
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
 
 
 class _Run:
