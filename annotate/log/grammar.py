@@ -56,7 +56,8 @@ _NAMES = {
 #: By far the most common line: an entry of a trace, behind nothing but the kernel's own prefix. No other row can match
 #: that, so it need not be tried; a test holds that the long way leads to the same.
 _COMMON = re.compile(
-    rb"(?:\[ {0,8}\d{1,10}\.\d{1,9}\](?:\[ {0,8}[TC]\d{1,8}\])?+)?+[ \t]*+(?P<stale>\? )?+(?P<symbol>"
+    rb"(?:\[ {0,8}\d{1,10}\.\d{1,9}\](?:\[ {0,8}[TC]\d{1,8}\])?+)?+[ \t]*+"
+    rb"(?:\[<(?P<address>[0-9a-f]{16})>\] ?)?+(?P<stale>\? )?+(?P<symbol>"
     + NAME
     + rb")\+0x(?P<offset>"
     + HEX
@@ -212,6 +213,7 @@ def _start(frame: Frame) -> int:
 
 def _common_frame(match: re.Match[bytes]) -> Frame:
     symbol, offset, size, module, build_id = match.group("symbol", "offset", "size", "module", "build_id")
+    address = match["address"]
     return Frame(
         (match.start("symbol"), match.end("size")),
         match.end(),
@@ -220,7 +222,7 @@ def _common_frame(match: re.Match[bytes]) -> Frame:
         int(size, 16),
         module or b"",
         build_id or b"",
-        None,
+        None if address is None else _unhashed(address),
         PcKind.RETURN,
         match["stale"] is None,
         in_trace=True,
@@ -263,13 +265,12 @@ def _frames(text: bytes, annotated: frozenset[int], *, is_whole: bool) -> Iterat
             place = _place(text, *match.span(), rows, is_sized=False)
             if place is not None and (place.row.name != "trace_entry" or _is_entry(text, match)):
                 yield _bare_frame(text, match, place, annotated)
-    rows = _cued(_DIGITS_ROWS, text)
-    if rows:
-        for match in _DIGITS.finditer(text):
-            if len(match["frame"]) in (8, 16):
-                place = _place(text, *match.span(), rows, is_sized=False)
-                if place is not None and _may_be_kernels(match, place.row):
-                    yield _bare_frame(text, match, place, annotated)
+    digits = [match for match in _DIGITS.finditer(text) if len(match["frame"]) in (8, 16)]
+    rows = _cued(_DIGITS_ROWS, text) if digits else []
+    for match in digits if rows else ():
+        place = _place(text, *match.span(), rows, is_sized=False)
+        if place is not None and _may_be_kernels(match, place.row):
+            yield _bare_frame(text, match, place, annotated)
     taken: set[int] = set()
     for row in _cued(_NAME_ROWS, text):
         for match in row.names(text):
@@ -461,7 +462,11 @@ def _printed_address(text: bytes, start: int, end: int) -> RunAddr | None:
     match = _ADDRESS_BEFORE.match(text, 0, start) or _ADDRESS_BEHIND.match(text, end)
     if match is None:
         return None
-    digits = match["address"]
+    return _unhashed(match["address"])
+
+
+def _unhashed(digits: bytes) -> RunAddr | None:
+    """An address; None for a hash, whose upper half is zero where addresses have 64 bits."""
     address = int(digits, 16)
     return RunAddr(address) if address >> 32 or len(digits) == 8 else None
 

@@ -57,8 +57,9 @@ _LOCATION = re.compile(rb":\d+(?:[,)]| in | or )")
 #: One whose file has no name.
 _NO_FILE = re.compile(rb" \(\?(?::\d+)?(?:[,)]| in | or )")
 
-#: Bytes of which a line holds some if there may be anything to take out.
-_SIGNS = (b"\x1b", b"\\", b" (", b"=20", b"=09", b"=3D", b"=C2=A0", b"\xc2\xa0", b"&")
+#: What a line holds if there may be anything to take out; and bytes of it, which are found sooner.
+_SIGN = re.compile(rb"[\x1b\\&=\xc2(]")
+_SIGNS = re.compile(rb"[\x1b\\&]|=(?:20|09|3D|C2)|\xc2\xa0| \([^()\n]{1,8192}+\)")
 
 
 class Visible(NamedTuple):
@@ -85,7 +86,7 @@ class Visible(NamedTuple):
 
 def visible(body: bytes) -> Visible | None:
     """The text of a line as it is read; None if that is the line itself."""
-    if not any(sign in body for sign in _SIGNS):
+    if _SIGN.search(body) is None or _SIGNS.search(body) is None:
         return None
     parts: list[bytes] = []
     starts: list[int] = []
