@@ -659,6 +659,96 @@ NO_FRAMES = (
     "#1:  (rtnl_mutex){+.+.}, at: [<00000000e655fd2b>] 0x00000000e655fd2b",
     "[<0000000000000000>] 0x0",
     "(____ptrval____)",
+    # offsets without a size where nothing says that they are frames
+    "x = ksys_write+0x5d;",
+    "RAX: ksys_write+0x5d",
+    "lea rax, ksys_write+0x5d",
+    "see ksys_write+0x5d",
+    "-\tksys_write+0x5d",
+    "+\tksys_write+0x5d",
+    "- \tbase+0x10,",
+    "ksys_write+0x5d bytes",
+    "<ksys_write+93>:",
+    "objects+0x10/20",
+    "https://example.org/log?at=ksys_write+0x5d",
+    "do_sys_poll+495 bytes",
+    "rate+495 and more",
+    "2 files changed, 3 insertions(+), 2 deletions(-)",
+    "00007f3a8118ca87 read+0x47 (/usr/lib/libc.so.6)",
+    "ffffffff8118ca87 [unknown] ([kernel.kallsyms])",
+    "ffffffff8118ca87 bpf_prog_6deef7357e7b4530+0x47 ([bpf])",
+    "ffffffffff600400 vgettimeofday+0x10 ([vsyscall])",
+    # names
+    "=> printenv",
+    "=> panic",
+    "key => some_value",
+    "[0] => some_value",
+    "=> some_value, other",
+    "do_sys_openat2 <-__x64_sys_openat",
+    "a <- some_value",
+    "(ksys_read <- vfs_read)",
+    "| vfs_read();",
+    "vfs_read() {",
+    "  1)   0.541 us    |  } /* vfs_read */",
+    "  1)   0.541 us    |  vfs_read(file, buf);",
+    "returned from vfs_read",
+    "(show_stack) from here",
+    "[<0>] usb_hcd_irq",
+    "[<0000000093ad4dfb>] usb_hcd_irq and more",
+    "[<0000000093ad4dfb>] (usb_hcd_irq)",
+    "hub_event hogged CPU for >10000us 4 times",
+    # addresses of user space, hashes, numbers
+    "pc : [<00010374>]    lr : [<76f12344>]    psr: 60000010",
+    "pc : [<0000000000401234>] lr : [<0000000000401230>] pstate: 60000000",
+    "pc : [<c0333330>]",
+    "epc : 000000000001061e ra : 0000000000010612 sp : 0000003fff9a0000",
+    "epc: 000000000001061e ra : 0000000000010612 sp : 0000003fff9a0000",
+    "epc   : 0040240c    Not tainted",
+    "epc == 0040240c, ra == 00402400",
+    "NIP:  10001234 LR: 10001200 CTR: 0fe5f0a0",
+    "NIP:  00003fff8a2f5de8 LR: 00003fff8a2f5dd8 CTR: 0000000000000000",
+    "Faulting instruction address: 0x00000000",
+    "Faulting instruction address: 0x10001234",
+    "IASQ: 00000000000004d2 00000000000004d2 IAOQ: 0000000010413598 000000001041359c",
+    "IASQ: 00000000 00000000 IAOQ: 00000000 00000004",
+    "TSTATE: 0000004411001206 TPC: 00000000004402f0 TNPC: 00000000004402f4 Y: 00000000",
+    "TPC: <0x00000000004402f0>",
+    "pc = [<0000000120001234>]  ra = [<0000000120001200>]  ps = 0000",
+    "pc 00007ffff01058044 ra 00007ffff0105860 tp 0000000100000000",
+    "pc: 40001234, ps: 00000000",
+    "   PC: 00002344    SR: 0000807f    SP: 7f2c9e20",
+    "by insn @ 0x200a8bc6",
+    "unchecked MSR access error: RDMSR from 0x3f1 at rIP: 0x0000000000401234 ()",
+    "Function entered at [<00015de8>] from [<00016354>]",
+    "Call Trace:    [<00003a44>] [<00003b10>]",
+    "[<0000000093ad4dfb>]",
+    "[<ffffffffffffffff>]",
+    "[<ffffffffffffffff>] 0xffffffffffffffff",
+    "[<00000000>]",
+    "lock at [<c0015de8>]",
+    "[<c0015de8>] some words",
+    "EIP: 0060:[<c06969d4>]",
+    "RIP: 0033:0xffffffffff600400",
+    "0xffffffffffffffff",
+    "0x80000000",
+    "0xc0015de8, 0xc0015dec,",
+    "0xffffffff81000000, 0xffffffff81000000,",
+    "(0xffffffff81000000)",
+    "deadbeefdeadbeef",
+    "ffffffff81234567 ffffffff81234567",
+)
+
+#: Interrupt handlers, as __report_bad_irq() prints them, are read only near the start of a line: further on, a name at
+#: the end may be the first half of an entry that was wrapped in front of its "+0x30/0x70".
+HANDLERS = (
+    _one("[<0000000093ad4dfb>] usb_hcd_irq", "usb_hcd_irq", ENTRY),
+    _one("[<0000000093ad4dfb>] usb_hcd_irq [usbcore]", "usb_hcd_irq [usbcore]", ENTRY),
+    _one("[<c0301300>] qs_intr", "qs_intr", ENTRY),
+    _two(
+        "[<0000000093ad4dfb>] irq_default threaded [<000000006c1f9c1e>] rtsx_pci_irq [rtsx_pci]",
+        ("irq_default", ENTRY),
+        ("rtsx_pci_irq [rtsx_pci]", ENTRY),
+    ),
 )
 
 #: Frames of these name their line already.
@@ -666,6 +756,14 @@ DECODED = (
     " dump_stack+0x5d/0x80 (lib/dump_stack.c:94)",
     " dump_stack+0x5d/0x80 [m] (lib/dump_stack.c:94)",
     " dump_stack+0x5d/0x80 (lib/dump_stack.c:94) [m]",
+    " => ksys_write (fs/read_write.c:627)",
+    "TPC: free_block+0x60 (mm/slab.c:3)",
+    "    do_sys_poll+495 (fs/select.c:3 in helper, fs/select.c:9)",
+    "ffffffff8118ca87 bpf_trace_run1+0x47 ([kernel.kallsyms]) (kernel/trace/bpf_trace.c:2)",
+    "  1)   0.541 us    |  vfs_read() (fs/read_write.c:1);",
+    "workqueue: hub_event (drivers/usb/core/hub.c:5 or drivers/b.c:3) hogged CPU for >10000us 4 times",
+    " [<ffffffff84800087>] (a.c:1)",
+    "RIP: 0010:0xffffffffa000b089 (a.c:1)",
     " tcp_v4_rcv+0x1/0x2 net/ipv4/tcp.c:12",
     " tcp_v4_rcv+0x1/0x2 net/ipv4/tcp.c:12 [inline]",
     "#0 at 0xffffffffa3b49154 (__schedule+0x2c4/0x6fd) in context_switch at kernel/sched/core.c:3068:2 (inlined)",
@@ -909,6 +1007,55 @@ def test_what_is_no_frame_is_left_alone_behind_every_prefix(line: str) -> None:
         assert _find((before + line).encode()) == [], before
 
 
+@pytest.mark.parametrize("example", HANDLERS, ids=lambda example: example.line[:40])
+def test_an_interrupt_handler_is_named_near_the_start_of_a_line(example: Example) -> None:
+    short = [before for before in PREFIXES if len(before) <= 24]
+    assert len(short) > 30
+    for before in ("", *short):
+        body, frames = _expected(example, before, "")
+        assert [_seen(frame) for frame in _find(body)] == frames
+        assert may_hold_frame(body)
+    assert _find(b"[   24.680001] " + b" " * 48 + b"[<0000000093ad4dfb>] usb_hcd_irq") == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("ksys_write+0x5d", " a+0x1", "> a+0x1", "\tbase+0x10,", "\tbase+0x10;", " ksys_write+0x5d bytes", " a+0x1 b"),
+        *(
+            " do_sys_poll+495",
+            "    i+1",
+            "    count+1;",
+            "    count+1,",
+            " f+0x12/0x3=",
+            " base+0x10/",
+            " base+0x10+0x8",
+        ),
+        *(" => panic", "    [0] => some_value", " => some_value,", " => some_value;", " => 9some_value"),
+        *(" return from vfs_read", " some_value", "\t0xc0015de8", "\t0xffffffff81000000,", "    0x80000000"),
+    ],
+)
+def test_what_is_alone_in_a_line_is_no_frame_for_that(line: str) -> None:
+    assert _find(line.encode()) == []
+
+
+@pytest.mark.parametrize("line", [" ksys_write+0x5d", "    do_sys_poll+495", "TPC: free_block+0x60"])
+def test_an_offset_that_may_have_been_cut_is_no_frame(line: str) -> None:
+    """The end of the input: the offset may go on, and without a size nothing would tell."""
+    assert find_frames(LogLine(1, line.encode(), b"")) == []
+    assert len(find_frames(LogLine(1, line.encode() + b" ", b""))) == 1
+
+
+@pytest.mark.parametrize("before", ["", "[   24.680001] ", "> "])
+def test_two_frames_of_one_line_are_found_between_annotations(before: str) -> None:
+    line = before + "Call Trace: [<c0003a44>] (a.c:1) [<c0003b10>] (b.c:2) [<c0003b14>]"
+    assert [(frame.address, frame.annotated) for frame in _find(line.encode())] == [
+        (0xC0003A44, True),
+        (0xC0003B10, True),
+        (0xC0003B14, False),
+    ]
+
+
 @pytest.mark.parametrize("line", NOT_YET)
 def test_a_word_alone_is_no_frame(line: str) -> None:
     for before in ("", "[   24.680001] ", "> "):
@@ -980,6 +1127,27 @@ def test_the_examples_are_annotated_once_and_change_in_nothing_else(before: str)
         assert _annotate([annotated], _world()) == annotated
 
 
+@cache
+def _world_of_addresses() -> FakeImages:
+    """A kernel that has a function at every address that stands alone in an example."""
+    image = FakeImage()
+    addresses = {frame.address for example in EXAMPLES for frame in _find(example.line.encode()) if not frame.symbol}
+    for start in sorted({address & ~0xFFF for address in addresses if address is not None}):
+        rows = {offset: places(f"@@{start:x}.c:{offset + 1}") for offset in range(0, 0x1000, 4)}
+        image.add(function(f"at_{start:x}", start, 0x1000), rows)
+    return FakeImages({("", ""): image})
+
+
+@pytest.mark.parametrize("before", ["", *PREFIXES], ids=repr)
+def test_addresses_are_annotated_once_and_change_in_nothing_else(before: str) -> None:
+    alone = [example.line for example in EXAMPLES if not all(frame.symbol for frame in _find(example.line.encode()))]
+    log = b"".join((before + line).encode() + b"\n" for line in alone)
+    annotated = _annotate([log], _world_of_addresses(), slide=0)
+    assert annotated.count(b"@@") >= len(alone) > 15
+    assert INSERTION.sub(b"", annotated) == log
+    assert _annotate([annotated], _world_of_addresses(), slide=0) == annotated
+
+
 @pytest.mark.parametrize("before", PREFIXES[:3], ids=repr)
 def test_the_examples_are_annotated_the_same_byte_by_byte(before: str) -> None:
     log = b"".join((before + example.line).encode() + b"\r\n" for example in EXAMPLES)
@@ -990,6 +1158,7 @@ _PIECES = st.one_of(
     st.sampled_from([example.line for example in EXAMPLES]),
     st.sampled_from([text for example in EXAMPLES for text, _ in example.frames]),
     st.sampled_from([line for line, _ in RAW] + [line for line, _, _ in DATA]),
+    st.sampled_from([example.line for example in HANDLERS]),
     st.sampled_from((*NO_FRAMES, *DECODED, *NOT_YET, *(damaged.line for damaged in DAMAGED))),
     st.sampled_from((*PREFIXES, *LOOSE_PREFIXES)),
     st.sampled_from((*ENDINGS, " ", "? ", " [m]", "[m]", " (a.c:1)", "<-", "=> ", ":", "::", "\\", "=", "(", ")")),
@@ -1006,6 +1175,19 @@ def test_any_mixture_changes_in_nothing_but_insertions_however_it_is_cut(data: b
     annotated = _annotate([data], _world())
     assert INSERTION.sub(b"", annotated) == data
     assert _annotate(_bytes_of(data), _world()) == annotated
+
+
+@given(_MIXED)
+@settings(max_examples=400, deadline=None)
+def test_a_line_that_may_hold_no_frame_holds_none(data: bytes) -> None:
+    for line in data.split(b"\n"):
+        assert may_hold_frame(line) or find_frames(LogLine(1, line, b"\n")) == []
+
+
+def test_most_of_a_log_holds_no_frame() -> None:
+    body = b"[   24.680001] usb 1-1: new high-speed USB device number 2 using xhci_hcd"
+    assert not may_hold_frame(body)
+    assert not may_hold_frame(b"\x1b[32m" + body + b"\x1b[0m (ok) \\n")
 
 
 @given(_TEXTS)

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from annotate.log.formats.fragments import BLANK_START, ENTRY_END, ENTRY_START, HEX, LABELLED, NAME, OLD_ADDRESS
+from annotate.log.formats.fragments import (
+    BLANK_START,
+    ENTRY_END,
+    ENTRY_START,
+    HEX,
+    LABELLED,
+    NAME,
+    OLD_ADDRESS,
+    PREFIX_END,
+)
 from annotate.model import FrameFormat, PcKind, Spelling
 
 ARM: tuple[FrameFormat, ...] = (
@@ -116,7 +125,7 @@ ARM: tuple[FrameFormat, ...] = (
         "unwound_function_of_module",
         "arm",
         b" from ",
-        rb"(?:" + ENTRY_START + rb"|[\d:] )",
+        rb"(?:" + ENTRY_START + rb"|" + PREFIX_END + rb")",
         PcKind.ENTRY,
         "dump_backtrace_entry(), arch/arm/kernel/traps.c, since 5.14",
         b"rtw8822b_set_antenna [rtw88_8822b] from rtw_ops_set_antenna+0x4c/0x6c [rtw88_core]",

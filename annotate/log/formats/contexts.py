@@ -12,6 +12,7 @@ from annotate.log.formats.fragments import (
     NAME,
     NAME_BACK,
     OLD_ADDRESS,
+    PREFIX_END,
 )
 from annotate.model import FrameFormat, PcKind, Spelling
 
@@ -177,12 +178,12 @@ CONTEXTS: tuple[FrameFormat, ...] = (
         "interrupt_handler",
         "all",
         b">] ",
-        ENTRY_START + rb"\[<[0-9a-f]{8,16}>\] ",
+        rb"(?:" + ENTRY_START + rb"|" + PREFIX_END + rb")\[<[0-9a-f]{8,16}>\] ",
         PcKind.ENTRY,
         "__report_bad_irq(), kernel/irq/spurious.c",
         b"[<0000000093ad4dfb>] usb_hcd_irq",
         takes=(Spelling.NAME,),
-        behind=rb"(?<![^\n]{72})(?: threaded \[<[0-9a-f]{8,16}>\] " + NAME + rb")?+" + ENTRY_END,
+        behind=rb"(?<![^\n]{72})(?: threaded \[<[0-9a-f]{8,16}>\] " + NAME + MODULE_BRACKET + rb")?+" + ENTRY_END,
     ),
     FrameFormat(
         "threaded_handler",
