@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,12 +13,13 @@ from fake_world import NAIVE_FRAME, sample_logs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from annotate.log import grammar
 from annotate.log.formats import FRAME_FORMATS
 from annotate.log.grammar import find_frames, may_hold_frame
 from annotate.model import Frame, FrameFormat, LogLine, PcKind, Spelling
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 samples = pytest.mark.parametrize("log", sample_logs(), ids=lambda path: f"{path.parent.name}-{path.stem}")
@@ -397,6 +399,104 @@ def test_suffixes_and_dots_are_part_of_the_name(name: bytes) -> None:
     assert _only(b" " + name + b"+0x1/0x20").symbol == name
 
 
+@pytest.mark.parametrize(
+    ("body", "symbol"),
+    [
+        (
+            b"[    1.0]  <rnull::NullBlkModule as kernel::InPlaceModule>::init+0x904/0xc30",
+            b"<rnull::NullBlkModule as kernel::InPlaceModule>::init",
+        ),
+        (b" rnull::init+0x904/0xc30 [rnull]", b"rnull::init"),
+        (b" ? a::b::c+0x1/0x20", b"a::b::c"),
+        (b"RIP: 0010:a::b+0x1/0x20", b"a::b"),
+        (
+            b" core::ptr::drop_in_place::<kernel::sync::Arc<T>>+0x1/0x20",
+            b"core::ptr::drop_in_place::<kernel::sync::Arc<T>>",
+        ),
+        (b" <F as FnOnce<(A,)>>::call_once::{closure#0}+0x1/0x20", b"<F as FnOnce<(A,)>>::call_once::{closure#0}"),
+        (b" <fn(u8) -> u8 as Trait>::f+0x1/0x20", b"<fn(u8) -> u8 as Trait>::f"),
+        (b" Vec<T>::new+0x1/0x20", b"Vec<T>::new"),
+        (b"<4>a::b+0x1/0x20", b"a::b"),
+    ],
+)
+def test_a_demangled_name_is_the_symbol_from_its_start_to_its_end(body: bytes, symbol: bytes) -> None:
+    frame = _only(body)
+    assert frame.symbol == symbol
+    assert body[frame.span[0] :].startswith(symbol + b"+0x")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b" ::init+0x1/0x20",
+        b" a >::init+0x1/0x20",
+        b" <a>+0x1/0x20",
+        b" {a}+0x1/0x20",
+        b" a:::b+0x1/0x20",
+        b"\\a::b+0x1/0x2",
+    ],
+)
+def test_what_is_no_whole_path_is_no_frame(body: bytes) -> None:
+    """Never the function whose name the last part is."""
+    assert _frames(body) == []
+
+
+_COMMON_PARTS = st.tuples(
+    st.sampled_from(
+        (b"", b"[   20.164778]", b"[   20.164778][   T12]", b"[12345.1][ C1]", b"[1.2] [ T1]", b"<4>", b"x")
+    ),
+    st.sampled_from((b"", b" ", b"  ", b"\t", b"\t   ")),
+    st.sampled_from((b"", b"[<ffffffff84800087>] ", b"[<00000000e211b653>]", b"[<c0015de8>] ", b"[<0>] ")),
+    st.sampled_from((b"", b"? ", b"?")),
+    st.sampled_from((b"f", b"vfs_write", b".eeh.cold.8", b"_RNv$1", b"a::b", b":m:f", b"9f")),
+    st.sampled_from(
+        (b"+0x1/0x2", b"+0x0/0x3f0", b"+0xffffffffffffffff/0x1", b"+0x1", b"+0x1/0x", b"+0x11111111111111111/0x2")
+    ),
+    st.sampled_from((b"", b" [m]", b" [nd-btt]", b" [m 93248cd1d88abf]", b" [m 9]", b" (P)", b" [m] (P)", b" ", b"=")),
+)
+
+
+@given(_COMMON_PARTS.map(b"".join))
+@settings(max_examples=1500)
+def test_the_quick_way_leads_where_the_long_one_does(body: bytes) -> None:
+    quick = _frames(body)
+    if grammar._COMMON.fullmatch(body) is not None:
+        assert quick == list(grammar._frames(body, frozenset(), is_whole=True))
+        assert len(quick) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "address"),
+    [
+        (b"NIP [c00000000022d79c] f+0x1/0x2", 0xC00000000022D79C),
+        (b"[c000000049a87710] [c0000000000286fc] f+0x1/0x2", 0xC0000000000286FC),
+        (b"[c0b01d50] [c0010234] f+0x1/0x2", 0xC0010234),
+        (b"epc   : 8576591c f+0x1/0x2", 0x8576591C),
+        (b"  ERA: 9000000001058044 f+0x1/0x2", 0x9000000001058044),
+        (b"ffffffff8118ca87 f_f+0x47 ([xfs])", 0xFFFFFFFF8118CA87),
+        (b"[<ffffffff81234560>] usb_hcd_irq", 0xFFFFFFFF81234560),
+        # A hash, or what may be one.
+        (b"[<c0015de8>] f+0x1/0x2", None),
+        (b"[<c0015de8>] qs_intr", None),
+        (b"[<0000000093ad4dfb>] usb_hcd_irq", None),
+    ],
+)
+def test_an_address_that_the_kernel_prints_beside_a_name_is_the_frames(body: bytes, address: int | None) -> None:
+    frame = _only(body)
+    assert frame.symbol
+    assert frame.address == address
+
+
+def test_a_name_alone_has_neither_offset_nor_size() -> None:
+    frame = _only(b"workqueue: hub_event hogged CPU for >10000us 4 times")
+    assert (frame.symbol, frame.offset, frame.size, frame.pc) == (b"hub_event", None, None, PcKind.ENTRY)
+
+
+def test_where_a_tool_saw_a_function_begin_no_call_stands_before_it() -> None:
+    assert _only(b"ffffffff8118ca80 entry_SYSCALL_64+0x0 ([kernel.kallsyms])").pc is PcKind.ENTRY
+    assert _only(b"    do_sys_poll+0").pc is PcKind.ENTRY
+
+
 _FRAGMENTS = (
     *(b"f+0x1/0x2", b"g.isra.0+0x0/0x10", b"0xffffffff81000000", b"[<ffffffff81000000>]", b"[mod]", b" [mod 0123ab]"),
     *(
@@ -424,8 +524,8 @@ def _check_order(body: bytes) -> None:
         start, stop = frame.span
         assert done <= start < stop <= frame.end <= len(body)
         done = frame.end
-        if frame.symbol:
-            assert body.startswith(frame.symbol + b"+0x", start)
+        if frame.symbol and b"\x1b" not in body[start:stop]:
+            assert body.startswith(frame.symbol, start)
 
 
 @given(st.lists(st.sampled_from(_FRAGMENTS), max_size=30).map(b"".join))
@@ -441,6 +541,33 @@ def test_any_bytes_are_read_without_an_error(before: bytes, behind: bytes) -> No
     _check_order(before + b"0xffffffff81000000" + behind)
 
 
+_HALVES = {
+    "its cue": lambda row: row.cue or b" ",
+    "its example": lambda row: row.example + b" ",
+    "its example without an end": lambda row: row.example[:-1],
+    "the start of its example": lambda row: row.example[: len(row.example) // 2],
+    "the end of its example": lambda row: row.example[len(row.example) // 3 : -1],
+}
+
+
+def _seconds(body: bytes) -> float:
+    """The processor's time that a line takes."""
+    start = time.process_time()
+    find_frames(LogLine(1, body, b""))
+    return time.process_time() - start
+
+
+@pytest.mark.parametrize("piece", _HALVES.values(), ids=_HALVES)
+def test_a_line_twice_as_long_takes_twice_as_long(piece: Callable[[FrameFormat], bytes]) -> None:
+    """Not the time, but how it grows: four times for twice the length would be a search that never ends."""
+    for row in FRAME_FORMATS:
+        fragment = piece(row)
+        line = fragment * (100_000 // len(fragment) + 1)
+        # A machine that does other work, too, is measured again.
+        ratios = (_seconds(line[:100_000]) / max(_seconds(line[:50_000]), 1e-4) for _ in range(9))
+        assert any(ratio < 3 for ratio in ratios), (row.name, fragment)
+
+
 _HOSTILE = {
     "one letter": "b'a' * N + b'+0x'",
     "half frames": "b'a+0x' * (N // 4)",
@@ -453,6 +580,14 @@ _HOSTILE = {
     "titles": "b'WARNING: at a:1 f+0x1/0x2 ' * (N // 26)",
     "locations without an end": "b'f+0x1/0x2 (' + b':1' * (N // 2)",
     "raw addresses": "b'0xffffffff81000000 ' * (N // 19)",
+    "digits": "b'[<' + b'f' * N + b'>] from [<'",
+    "addresses in brackets": "b'[<c0015de8>] ' * (N // 13)",
+    "paths without a start": "b'>::f+0x1/0x2' * (N // 12)",
+    "paths of brackets": "b'<' * (N // 2) + b'>' * (N // 2) + b'::f+0x1/0x2'",
+    "colours": "b'f+0x1/0x2\\x1b[0m' * (N // 13)",
+    "backslashes": "b'\\\\' * N + b'n'",
+    "brackets without an end": "b' (a.c:1' * (N // 8)",
+    "names": "b'a from ' * (N // 7)",
 }
 
 

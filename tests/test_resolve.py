@@ -327,6 +327,58 @@ def test_without_a_printed_size_every_function_that_is_long_enough_counts() -> N
     assert _resolve(image, _frame("twin+0x49")).missing is Missing.CORRUPT
 
 
+def test_without_a_printed_size_an_address_behind_the_end_is_a_call_that_never_returns() -> None:
+    image = _image(function("read", 0x1000, 0x40))
+    assert _answer(image, _frame("read+0x40")) == ["read@1000.c:160 in read"]
+    assert _resolve(image, _frame("read+0x40", PcKind.EXACT)).missing is Missing.CORRUPT
+
+
+def test_without_a_printed_size_functions_that_agree_are_an_answer() -> None:
+    image = FakeImage()
+    image.add(function("elf_load", 0x1000, 0x40), _lines("fs/binfmt_elf.c", 0x40))
+    image.add(function("elf_load", 0x2000, 0x80), _lines("fs/binfmt_elf.c", 0x40))
+    assert _answer(image, _frame("elf_load+0x9")) == ["fs/binfmt_elf.c:108 in elf_load"]
+
+
+def _name(name: str) -> Frame:
+    """A name alone."""
+    return _frame(f"{name}+0x0", PcKind.ENTRY)._replace(offset=None, in_trace=False)
+
+
+def test_a_name_alone_is_the_functions_first_line() -> None:
+    assert _answer(_plain(), _name("read")) == ["read@1000.c:100 in read"]
+
+
+def test_functions_of_a_name_alone_must_agree() -> None:
+    image = _image(function("twin", 0x1000, 0x20), function("twin", 0x2000, 0x40))
+    resolution = _resolve(image, _name("twin"))
+    assert resolution.missing is Missing.AMBIGUOUS
+    assert [chain[0].file for chain in resolution.candidates] == ["twin@1000.c", "twin@2000.c"]
+    same = FakeImage()
+    same.add(function("twin", 0x1000, 0x40), _lines("a.h", 0x40)).add(
+        function("twin", 0x2000, 0x80), _lines("a.h", 0x40)
+    )
+    assert _answer(same, _name("twin")) == ["a.h:100 in twin"]
+
+
+def test_the_address_beside_a_name_alone_settles_a_tie() -> None:
+    image = _image(function("twin", 0x1000, 0x40), function("twin", 0x2000, 0x40))
+    frame = _name("twin")._replace(address=RunAddr(0x2000 + 0x500000))
+    assert _resolve(image, frame, 0x500000).locations == places("twin@2000.c:100 in twin")
+
+
+def test_a_name_alone_of_a_variable_or_of_nothing_has_no_line() -> None:
+    image = FakeImage().add(variable("state", 0x1000, 0x8), _lines("wrong.c", 0x8))
+    assert _resolve(image, _name("state")).missing is Missing.DATA
+    assert _resolve(image, _name("prep_new_page")).missing is Missing.NO_SYMBOL
+
+
+@pytest.mark.parametrize("name", ["<rnull::NullBlkModule as kernel::InPlaceModule>::init", "rnull::init"])
+def test_a_demangled_name_is_never_the_function_of_its_last_part(name: str) -> None:
+    image = _image(function("init", 0x1000, 0xC30))
+    assert _resolve(image, _frame(f"{name}+0x904/0xc30")._replace(symbol=name.encode())).missing is Missing.NO_SYMBOL
+
+
 # Which address.
 
 
@@ -445,6 +497,27 @@ def test_a_raw_address_without_a_slide_is_not_guessed() -> None:
 @pytest.mark.parametrize("address", [0x100, 0x1081, 0xFFFFFFFFFFFF])
 def test_a_raw_address_outside_all_code_has_no_symbol(address: int) -> None:
     assert _resolve(_plain(), _raw(address + _SLIDE), _SLIDE).missing is Missing.NO_SYMBOL
+
+
+def test_a_raw_address_in_a_function_that_was_entered_is_its_first_line() -> None:
+    resolution = _resolve(_plain(), _raw(0x1008 + _SLIDE, PcKind.ENTRY), _SLIDE)
+    assert resolution.locations == places("read@1000.c:100 in read")
+
+
+@pytest.mark.parametrize("arch", ["arm", "m68k", "openrisc", "xtensa", "csky", "sh", "arc", "parisc", "alpha", "sparc"])
+def test_a_kernel_that_is_never_moved_needs_no_slide(arch: str) -> None:
+    image = _plain()
+    image.arch = arch
+    assert _resolve(image, _raw(0x1008, PcKind.EXACT)).locations == places("read@1000.c:108 in read")
+
+
+@pytest.mark.parametrize(
+    "arch", ["i386", "x86_64", "mips", "powerpc", "powerpc64", "arm64", "riscv", "s390", "loongarch", ""]
+)
+def test_a_kernel_that_may_have_been_moved_needs_one(arch: str) -> None:
+    image = _plain()
+    image.arch = arch
+    assert _resolve(image, _raw(0x1008, PcKind.EXACT)).missing is Missing.NO_OFFSET
 
 
 def _learning(*symbols: Symbol) -> tuple[Resolver, Facts]:

@@ -430,7 +430,7 @@ def _path_start(text: bytes, start: int) -> int:
             return start
         position = segment
         is_path = True
-    return start if not is_path or text[position - 1 : position] in (b"\\", b":") else position
+    return start if not is_path or text[position - 1 : position] == b"\\" else position
 
 
 def _segment_start(text: bytes, first: int, end: int) -> int:
