@@ -443,7 +443,23 @@ def test_what_is_no_whole_path_is_no_frame(body: bytes) -> None:
 
 _COMMON_PARTS = st.tuples(
     st.sampled_from(
-        (b"", b"[   20.164778]", b"[   20.164778][   T12]", b"[12345.1][ C1]", b"[1.2] [ T1]", b"<4>", b"x")
+        (
+            *(
+                b"",
+                b"> ",
+                b"> > ",
+                b">>",
+                b"<4>",
+                b"<4",
+                b"4,1010,511831616,-;",
+                b"6,339,5140900,-,caller=T12;",
+                b"4,1;",
+            ),
+            *(b"Nov 19 12:34:38 host kernel: ", b"Nov  9 12:34:38.123456 host kernel: ", b"host kernel: ", b"| "),
+        )
+    ),
+    st.sampled_from(
+        (b"", b"[   20.164778]", b"[   20.164778][   T12]", b"[12345.1][ C1]", b"[1.2] [ T1]", b"[<0>]", b"x")
     ),
     st.sampled_from((b"", b" ", b"  ", b"\t", b"\t   ")),
     st.sampled_from((b"", b"[<ffffffff84800087>] ", b"[<00000000e211b653>]", b"[<c0015de8>] ", b"[<0>] ")),

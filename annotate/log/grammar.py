@@ -53,10 +53,12 @@ _NAMES = {
     Spelling.IDENTIFIER: NAME_START + rb"(?P<frame>(?P<symbol>(?=[A-Za-z.$]*+[\d_])" + NAME + rb"))" + MODULE,
 }
 
-#: By far the most common line: an entry of a trace, behind nothing but the kernel's own prefix. No other row can match
-#: that, so it need not be tried; a test holds that the long way leads to the same.
+#: By far the most common line: an entry of a trace behind the prefix of the kernel, of syslog, of ``/dev/kmsg`` or of
+#: a mail. No other row can match that, so it need not be tried; a test holds that the long way leads to the same.
 _COMMON = re.compile(
-    rb"(?:\[ {0,8}\d{1,10}\.\d{1,9}\](?:\[ {0,8}[TC]\d{1,8}\])?+)?+[ \t]*+"
+    rb"(?:> ?){0,8}+(?:<\d{1,3}>|\d{1,3},\d{1,20},\d{1,20},[-c+](?:,caller=[TC]\d{1,8})?+;"
+    rb"|[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?:\.\d{1,9})?+ [\w.-]{1,64}+ kernel: (?=\[ {0,8}\d{1,10}\.))?+"
+    rb"(?:\[ {0,8}\d{1,10}\.\d{1,9}\](?: ?\[ {0,8}[TC]\d{1,8}\])?+)?+[ \t]*+"
     rb"(?:\[<(?P<address>[0-9a-f]{16})>\] ?)?+(?P<stale>\? )?+(?P<symbol>"
     + NAME
     + rb")\+0x(?P<offset>"
