@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from fake_world import NAIVE_FRAME, sample_logs
@@ -18,8 +19,11 @@ from annotate.log.formats import FRAME_FORMATS
 from annotate.log.grammar import find_frames, may_hold_frame
 from annotate.model import Frame, FrameFormat, LogLine, PcKind, Spelling
 
+# The parser of ``re`` has no public name.
+parse = importlib.import_module("re._parser").parse
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
 samples = pytest.mark.parametrize("log", sample_logs(), ids=lambda path: f"{path.parent.name}-{path.stem}")
@@ -487,6 +491,8 @@ def test_the_quick_way_leads_where_the_long_one_does(body: bytes) -> None:
         (b"NIP [c00000000022d79c] f+0x1/0x2", 0xC00000000022D79C),
         (b"[c000000049a87710] [c0000000000286fc] f+0x1/0x2", 0xC0000000000286FC),
         (b"[c0b01d50] [c0010234] f+0x1/0x2", 0xC0010234),
+        (b"[42949372] f+0x1/0x2", None),  # jiffies
+        (b"host kernel: 42949372 f+0x1/0x2", None),
         (b"epc   : 8576591c f+0x1/0x2", 0x8576591C),
         (b"  ERA: 9000000001058044 f+0x1/0x2", 0x9000000001058044),
         (b"ffffffff8118ca87 f_f+0x47 ([xfs])", 0xFFFFFFFF8118CA87),
@@ -555,6 +561,27 @@ def test_any_bytes_are_read_without_an_error(before: bytes, behind: bytes) -> No
     _check_order(before + b" f+0x1/0x2" + behind)
     _check_order(before + b"+0x" + behind)
     _check_order(before + b"0xffffffff81000000" + behind)
+
+
+def _unbounded(part: Any) -> bool:
+    """Whether a part of a parsed pattern may try one text in more ways than its own numbers say."""
+    if isinstance(part, tuple) and str(part[0]) in ("MAX_REPEAT", "MIN_REPEAT") and str(part[1][1]) == "MAXREPEAT":
+        return True
+    inner = part if isinstance(part, tuple | list) else getattr(part, "data", ())
+    return any(map(_unbounded, inner))
+
+
+@pytest.mark.parametrize("row", FRAME_FORMATS, ids=lambda row: row.name)
+def test_no_pattern_of_a_row_repeats_without_bound(row: FrameFormat) -> None:
+    """What repeats without one is possessive: it is tried in one way only."""
+    for pattern in (row.before, row.closing, row.behind):
+        assert not _unbounded(parse(pattern)), pattern
+
+
+def test_a_repeat_without_bound_would_be_seen() -> None:
+    for pattern in (rb"a*", rb"a+?b", rb"(?:x|(?:ab+)?)", rb"(?=a*)", rb"((?:ab{2,}){3})", rb"(?>a*b)", rb"(?:ca*)++"):
+        assert _unbounded(parse(pattern)), pattern
+    assert not _unbounded(parse(rb"(?:a{0,9}|b*+)?[a-z]{2,3}?(?=\bx{2})(?!y++)"))
 
 
 _HALVES = {

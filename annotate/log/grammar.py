@@ -89,7 +89,9 @@ _ANNOTATION = re.compile(
 #: Addresses beside a symbol. Those of 32-bit kernels are taken only where ``%lx`` prints them: ``[<...>]`` may be a
 #: hash there (``%p``), and nothing tells.
 _ADDRESS_BEFORE = regex.compile(
-    rb"(?r)(?:\[<(?P<address>[0-9a-f]{16})>\]|(?:\[|: )(?P<address>[0-9a-f]{16}|[0-9a-f]{8})\]?) ?(?:\? ?)?"
+    rb"(?r)(?:\[<(?P<address>[0-9a-f]{16})>\]"
+    rb"|(?:\b(?:NIP|LR)|\[[0-9a-f]{8,16}\]) \[(?P<address>[0-9a-f]{16}|[0-9a-f]{8})\]"
+    rb"|\b(?:epc|ErrEPC|ERA|ra) {0,4}: (?P<address>[0-9a-f]{16}|[0-9a-f]{8})) ?(?:\? ?)?"
 )
 _ADDRESS_BEHIND = re.compile(rb" <(?P<address>[0-9a-f]{16})>")
 _OLD_ADDRESS_BEFORE = regex.compile(rb"(?r)\[<[0-9a-f]{8}>\] ?(?:\? ?)?")
@@ -197,6 +199,8 @@ def find_frames(line: LogLine) -> list[Frame]:
     seen = visible(body)
     if seen is None:
         frames = list(_frames(body, frozenset(), is_whole=bool(line.ending)))
+    elif not seen.annotated and (common := _COMMON.fullmatch(seen.text)) is not None:
+        frames = [_common_frame(common)]
     else:
         frames = list(_frames(seen.text, seen.annotated, is_whole=bool(line.ending)))
     if len(frames) > 1:

@@ -26,13 +26,13 @@ HIGH = rb"(?!f{8}(?:f{8})?\b)[89a-f][0-9a-f]{7}(?:[0-9a-f]{8})?+(?!\w)"
 LOW = rb"(?!0{5}(?:0{8})?[0-9a-f]{3}\b)(?:[0-9a-f]{8}){1,2}+(?!\w)"
 
 #: What stands before an entry of a trace: the start of the line, or the end of a logger's prefix.
-ENTRY_START = rb"(?:(?:^|[\n\r\]>;|\"'`]|\xe2\x94\x82)[ \t]*|(?:[:}]|\d:\d\d)[ \t]{2,})"
+ENTRY_START = rb"(?:(?:^|[\n\r\]>;|\"'`]|\xe2\x94\x82)[ \t]*+|(?:[:}]|\d:\d\d)[ \t]{2,}+)"
 #: The end of a logger's prefix where nothing but a blank follows, for entries that could be nothing else.
 PREFIX_END = rb"(?:\bkernel(?:\[\d{1,8}\])?:|:\w{1,7} {1,3}:|\blogin:|[+-]\d\d:?\d\d) "
 #: The start of an entry where only a blank makes the difference between an entry and other text.
 BLANK_START = (
-    rb"(?:(?:^|[\n\r>;|\"'`]|\xe2\x94\x82|\[ {0,8}(?:[TC]\d{1,8}|\d{1,8}:[^\]\s]{1,32})\])[ \t]+"
-    rb"|(?:[\]:]|\d:\d\d)[ \t]{2,})"
+    rb"(?:(?:^|[\n\r>;|\"'`]|\xe2\x94\x82|\[ {0,8}(?:[TC]\d{1,8}|\d{1,8}:[^\]\s]{1,32})\])[ \t]++"
+    rb"|(?:[\]:]|\d:\d\d)[ \t]{2,}+)"
 )
 #: What makes a line end behind an entry: marks of the unwinder, closing quotes; the next line of a JSON string.
 ENTRY_END = rb"(?: ?\((?:[A-Z]{1,8}|unreliable)\))?(?: <[0-9a-f]{8,16}>)?[ \t\r\f\v\"',;}`\\]*+(?:$|\n)"

@@ -10,7 +10,7 @@ X86: tuple[FrameFormat, ...] = (
         "instruction_pointer",
         "x86",
         b"IP",
-        rb"\b[RE]?IP(?:: +|  (?=\[<))(?:(?:00|e0)[0-9a-f][0124568-9ac-e]:)?(?:" + OLD_ADDRESS + rb" +)*",
+        rb"\b[RE]?IP(?:: {1,8}|  (?=\[<))(?:(?:00|e0)[0-9a-f][0124568-9ac-e]:)?(?:" + OLD_ADDRESS + rb" {1,8}){0,4}",
         PcKind.EXACT,
         "show_ip(), arch/x86/kernel/dumpstack.c",
         b"[   20.164292] RIP: 0010:helper+0x17/0x40 [oopser]",
