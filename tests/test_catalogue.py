@@ -1046,6 +1046,19 @@ def test_an_offset_that_may_have_been_cut_is_no_frame(line: str) -> None:
     assert len(find_frames(LogLine(1, line.encode() + b" ", b""))) == 1
 
 
+def test_an_address_of_a_trace_is_not_the_instruction_pointer_because_both_are_addresses() -> None:
+    """The dump above says what was interrupted; an entry is that only if it is the same address."""
+    log = b"RIP: 0010:0xffffffffa000b089\n 0xffffffffa000b089\n 0xffffffffa000b0ff\n"
+    annotator = Annotator(FakeImages({}), LogFacts())
+    frames = [
+        resolution.frame
+        for line in annotator.feed(log)
+        if not isinstance(line, LogBlock)
+        for resolution in line.resolutions
+    ]
+    assert [frame.pc for frame in frames] == [PcKind.EXACT, PcKind.EXACT, PcKind.RETURN]
+
+
 @pytest.mark.parametrize("before", ["", "[   24.680001] ", "> "])
 def test_two_frames_of_one_line_are_found_between_annotations(before: str) -> None:
     line = before + "Call Trace: [<c0003a44>] (a.c:1) [<c0003b10>] (b.c:2) [<c0003b14>]"

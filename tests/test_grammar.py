@@ -23,7 +23,7 @@ from annotate.model import Frame, FrameFormat, LogLine, PcKind, Spelling
 parse = importlib.import_module("re._parser").parse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 samples = pytest.mark.parametrize("log", sample_logs(), ids=lambda path: f"{path.parent.name}-{path.stem}")
@@ -497,6 +497,7 @@ def test_the_quick_way_leads_where_the_long_one_does(body: bytes) -> None:
         (b"  ERA: 9000000001058044 f+0x1/0x2", 0x9000000001058044),
         (b"ffffffff8118ca87 f_f+0x47 ([xfs])", 0xFFFFFFFF8118CA87),
         (b"[<ffffffff81234560>] usb_hcd_irq", 0xFFFFFFFF81234560),
+        (b"{ call_site: [ffffffff9337fcc0] seq_read_iter+0x370/0x450    } hitcount: 1", 0xFFFFFFFF9337FCC0),
         # A hash, or what may be one.
         (b"[<c0015de8>] f+0x1/0x2", None),
         (b"[<c0015de8>] qs_intr", None),

@@ -89,7 +89,7 @@ _ANNOTATION = re.compile(
 #: Addresses beside a symbol. Those of 32-bit kernels are taken only where ``%lx`` prints them: ``[<...>]`` may be a
 #: hash there (``%p``), and nothing tells.
 _ADDRESS_BEFORE = regex.compile(
-    rb"(?r)(?:\[<(?P<address>[0-9a-f]{16})>\]"
+    rb"(?r)(?:\[<(?P<address>[0-9a-f]{16})>\]|\[(?P<address>[89a-f][0-9a-f]{15})\]"
     rb"|(?:\b(?:NIP|LR)|\[[0-9a-f]{8,16}\]) \[(?P<address>[0-9a-f]{16}|[0-9a-f]{8})\]"
     rb"|\b(?:epc|ErrEPC|ERA|ra) {0,4}: (?P<address>[0-9a-f]{16}|[0-9a-f]{8})) ?(?:\? ?)?"
 )
