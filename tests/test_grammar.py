@@ -631,6 +631,7 @@ _HOSTILE = {
     "colours": "b'f+0x1/0x2\\x1b[0m' * (N // 13)",
     "backslashes": "b'\\\\' * N + b'n'",
     "brackets without an end": "b' (a.c:1' * (N // 8)",
+    "dots in a bracket": "(b'f+0x1/0x2 (' + b'.' * 8000 + b' ') * (N // 8012)",
     "names": "b'a from ' * (N // 7)",
 }
 

@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import regex
 
+from annotate.log.demangled import name_start
 from annotate.log.formats import FRAME_FORMATS
 from annotate.log.formats.fragments import HEX, HIGH, LOW, MODULE, NAME, NAME_START
-from annotate.log.visible import visible
+from annotate.log.visible import names_location, visible
 from annotate.model import Frame, FrameFormat, LogLine, PcKind, RunAddr, Spelling
 
 if TYPE_CHECKING:
@@ -78,12 +79,10 @@ _LABELLED_END = re.compile(rb"[\s)>\"',;`\\]|$")
 #: The mark of a trace entry that is pt_regs' own pc (dump_backtrace_entry(), arch/arm64/kernel/stacktrace.c, 6.12).
 _INTERRUPTED = re.compile(rb" \([A-Z]{0,8}P[A-Z]{0,8}\)")
 
-#: A location that stands behind a frame already, and that is not taken out of the visible text: syzbot's
-#: ``a/b.c:12``, drgn's ``in f at a/b.c:12:3``, and ours where something is glued to it.
-_ANNOTATION = re.compile(
-    rb" (?:\((?:\?(?::\d+)?|[^()\n]{0,4096}?[./][^()\n]{0,4096}?:\d+)(?:[,)]| in | or )"
-    rb"|[\w./+-]{1,4096}\.(?:[chS]|cc|rs):\d+\b)"
-    rb"|\) in [\w.]{1,512} at [\w./+-]{1,4096}:\d+\b"
+#: A location that stands behind a frame already, and is no annotation: syzbot's ``a/b.c:12``, drgn's
+#: ``in f at a/b.c:12:3``.
+_LOCATION = re.compile(
+    rb" [\w./+-]{1,4096}\.(?:[chS]|cc|rs):\d{1,9}\b|\) in [\w.]{1,512} at [\w./+-]{1,4096}:\d{1,9}\b"
 )
 
 #: Addresses beside a symbol. Those of 32-bit kernels are taken only where ``%lx`` prints them: ``[<...>]`` may be a
@@ -98,12 +97,6 @@ _OLD_ADDRESS_BEFORE = regex.compile(rb"(?r)\[<[0-9a-f]{8}>\] ?(?:\? ?)?")
 _BRACKET_BEFORE = regex.compile(rb"(?r)/0x[0-9a-f]{1,16} \[[\w-]{1,64}(?: [0-9a-f]{2,64})?\][ \t]*(?:\? ?)?")
 #: Kernels before 2.6.27 print ``:module:function``.
 _MODULE_BEFORE = regex.compile(rb"(?r)(?<=[\s>]):(?P<module>[A-Za-z][\w-]{0,63}):")
-
-#: The longest demangled name, and what brackets in it may hold.
-_MAX_PATH = 1024
-_PATH_WORD = regex.compile(rb"(?r)[\w.$#]{1,1024}")
-_PATH_TEXT = regex.compile(rb"(?r)[\w:<>,&*\[\]();#{} '=+.$-]{1,1024}")
-_BRACKETS = {b">": b"<", b"}": b"{"}
 
 #: What is no context of any row: a function that running text mentions, such as ``print_track()`` of ``mm/slub.c``.
 #: An offset of 0 makes it a function pointer (hints, handlers, callbacks), else it is taken for a return address.
@@ -297,7 +290,7 @@ def _sized(text: bytes, match: re.Match[bytes], rows: Sequence[_Row], annotated:
     begin = start
     symbol, module = match["symbol"], match["module"]
     if not symbol or text.endswith(b"::", 0, start):
-        start = begin = _path_start(text, start)
+        start = begin = name_start(text, start)
         if start == match.start():
             return None
         symbol = text[start : match.end("symbol")]
@@ -423,46 +416,6 @@ def _place(text: bytes, start: int, end: int, rows: Sequence[_Row], *, is_sized:
     return None
 
 
-def _path_start(text: bytes, start: int) -> int:
-    """Where the demangled name begins that ends, or goes on behind ``::``, at ``start``; ``start`` if it is none."""
-    first = max(0, start - _MAX_PATH)
-    position = start
-    if not text.endswith(b"::", first, position):
-        position = _segment_start(text, first, position)
-    is_path = False
-    while text.endswith(b"::", first, position):
-        segment = _segment_start(text, first, position - 2)
-        if segment == position - 2:
-            return start
-        position = segment
-        is_path = True
-    return start if not is_path or text[position - 1 : position] == b"\\" else position
-
-
-def _segment_start(text: bytes, first: int, end: int) -> int:
-    """Where the part of a path that ends at ``end`` begins: a word, ``{closure#0}``, ``<T as Trait>``, ``Vec<T>``."""
-    opening = _BRACKETS.get(text[end - 1 : end])
-    start = end
-    if opening is not None:
-        closing, depth, start = text[end - 1 : end], 0, end
-        # A name holds nothing else, so no text is looked through for more than one.
-        inside = _PATH_TEXT.match(text, first, end)
-        first = end if inside is None else inside.start()
-        while start > first:
-            start -= 1
-            byte = text[start : start + 1]
-            if byte == closing and text[start - 1 : start] != b"-":
-                depth += 1
-            elif byte == opening:
-                depth -= 1
-                if depth == 0:
-                    break
-        if depth:
-            return end
-    word = _PATH_WORD.match(text, first, start)
-    return start if word is None else word.start()
-
-
 def _printed_address(text: bytes, start: int, end: int) -> RunAddr | None:
     """A raw address that is printed beside a symbol; hashed and masked ones are none."""
     match = _ADDRESS_BEFORE.match(text, 0, start) or _ADDRESS_BEHIND.match(text, end)
@@ -481,4 +434,4 @@ def _is_annotated(text: bytes, end: int, stop: int, annotated: frozenset[int]) -
     """Whether a location stands behind a frame that ends at ``end``, its module's bracket at ``stop``."""
     if annotated and any(position in annotated for position in range(end, stop + 1)):
         return True
-    return _ANNOTATION.match(text, stop) is not None
+    return _LOCATION.match(text, stop) is not None or (text.startswith(b" (", stop) and names_location(text, stop))

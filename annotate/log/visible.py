@@ -54,6 +54,9 @@ _CODES = re.compile(
 #: The end of a location, and what follows it in an annotation.
 _LOCATION = re.compile(rb":\d+(?:[,)]| in | or )")
 
+_FILE_SIGN = re.compile(rb"[./]")
+#: Up to the end of a bracket, or as much as is looked at.
+_BRACKET = re.compile(rb" \([^()\n]{1,8192}+\)?")
 #: One whose file has no name.
 _NO_FILE = re.compile(rb" \(\?(?::\d+)?(?:[,)]| in | or )")
 
@@ -99,7 +102,7 @@ def visible(body: bytes) -> Visible | None:
         kind = match.lastgroup
         if kind == "annotation":
             end = match.end("annotation")
-            if not _is_annotation(match["annotation"]):
+            if not names_location(body, start):
                 continue
         if start > done:
             parts.append(body[done:start])
@@ -125,9 +128,15 @@ def visible(body: bytes) -> Visible | None:
     return Visible(b"".join(parts), starts, raw_starts, raw_ends, frozenset(annotated))
 
 
-def _is_annotation(text: bytes) -> bool:
-    """Whether a text in brackets is ours, or a LINEINFO kernel's: it begins with a path and a line."""
-    if _NO_FILE.match(text) is not None:
+def names_location(text: bytes, start: int) -> bool:
+    """Whether what stands in brackets at ``start``, behind a blank, is a location: ours, or a LINEINFO kernel's.
+
+    It begins with a path and a line; all of it may be one, or a part: ``(a.c:1 in f, b.c:2)``.
+    """
+    bracket = _BRACKET.match(text, start)
+    if bracket is None:
+        return False
+    if _NO_FILE.match(text, start) is not None:
         return True
-    match = _LOCATION.search(text)
-    return match is not None and (b"/" in text[: match.start()] or b"." in text[: match.start()])
+    match = _LOCATION.search(text, start, bracket.end())
+    return match is not None and _FILE_SIGN.search(text, start, match.start()) is not None
