@@ -22,7 +22,7 @@ from annotate.annotator import Annotator, LogFacts
 from annotate.log.grammar import find_frames, may_hold_frame
 from annotate.log.scan import LineScanner
 from annotate.memory import Memory
-from annotate.model import LogLine, LogPassage, PcKind
+from annotate.model import KernelId, LogLine, LogPassage, PcKind
 from annotate.render.plain import PlainRenderer
 from annotate.render.renderer import RenderOptions
 
@@ -1099,8 +1099,7 @@ def _annotate_once(chunks: Iterable[bytes], annotator: Annotator) -> bytes:
     return b"".join(output + [renderer.render("log", piece) for piece in annotator.flush()])
 
 
-@cache
-def _world() -> FakeImages:
+def _world_of_names() -> FakeImages:
     lines = [example.line for example in EXAMPLES] + [damaged.reads for damaged in DAMAGED]
     for example in EXAMPLES:
         for text, _ in example.frames:
@@ -1109,6 +1108,11 @@ def _world() -> FakeImages:
                 module = match["module"] or match["perf"]
                 lines.append(f"{match['symbol']}+0x1/0x400" + (f" [{module}]" if module else ""))
     return world_of("\n".join(lines).encode())
+
+
+@cache
+def _world() -> FakeImages:
+    return _world_of_names()
 
 
 @pytest.mark.parametrize(("line", "name", "size"), DATA)
@@ -1142,13 +1146,15 @@ def test_the_examples_are_annotated_once_and_change_in_nothing_else(before: str)
 
 @cache
 def _world_of_addresses() -> FakeImages:
-    """A kernel that has a function at every address that stands alone in an example."""
-    image = FakeImage()
+    """The same, and a function at every address that stands alone in an example."""
+    world = _world_of_names()
+    image = world.image_for(b"", b"", KernelId())
+    assert isinstance(image, FakeImage)
     addresses = {frame.address for example in EXAMPLES for frame in _find(example.line.encode()) if not frame.symbol}
     for start in sorted({address & ~0xFFF for address in addresses if address is not None}):
         rows = {offset: places(f"@@{start:x}.c:{offset + 1}") for offset in range(0, 0x1000, 4)}
         image.add(function(f"at_{start:x}", start, 0x1000), rows)
-    return FakeImages({("", ""): image})
+    return world
 
 
 @pytest.mark.parametrize("before", ["", *PREFIXES], ids=repr)
@@ -1185,9 +1191,9 @@ _MIXED = st.lists(st.one_of(_PIECES, st.binary(max_size=12)), max_size=12).map(b
 @settings(max_examples=300, deadline=None)
 def test_any_mixture_changes_in_nothing_but_insertions_however_it_is_cut(data: bytes) -> None:
     data = data.replace(b"@@", b"")
-    annotated = _annotate([data], _world())
+    annotated = _annotate([data], _world_of_addresses(), slide=0)
     assert INSERTION.sub(b"", annotated) == data
-    assert _annotate(_bytes_of(data), _world()) == annotated
+    assert _annotate(_bytes_of(data), _world_of_addresses(), slide=0) == annotated
 
 
 @given(_MIXED)
@@ -1207,8 +1213,8 @@ def test_most_of_a_log_holds_no_frame() -> None:
 @also_with(b" dump_stack+0xca/0x13e\x1b[0mdump_stack+0xca/0x13e")
 @settings(max_examples=400, deadline=None)
 def test_annotating_an_annotated_mixture_changes_nothing(data: bytes) -> None:
-    annotated = _annotate([data], _world())
-    assert _annotate([annotated], _world()) == annotated
+    annotated = _annotate([data], _world_of_addresses(), slide=0)
+    assert _annotate([annotated], _world_of_addresses(), slide=0) == annotated
 
 
 #: Paths that debug info may hold and a JSON string may not, at least not as they are.
