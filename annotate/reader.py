@@ -163,7 +163,7 @@ class Reader:
         log_line = LogLine(number, body, line[len(body) :] + end)
         frames = across
         if frames is None:
-            frames = find_frames(log_line) if not tells or may_hold_frame(body) else []
+            frames = find_frames(log_line) if may_hold_frame(body) else []
         if frames:
             item = Unanswered(log_line, seen.place(frames, body), seen.facts)
             item.completes = across is not None

@@ -22,7 +22,7 @@ from annotate.annotator import Annotator, LogFacts
 from annotate.log.grammar import find_frames, may_hold_frame
 from annotate.log.scan import LineScanner
 from annotate.memory import Memory
-from annotate.model import KernelId, LogLine, LogPassage, PcKind
+from annotate.model import AnnotatedLine, KernelId, LogLine, LogPassage, PcKind
 from annotate.render.plain import PlainRenderer
 from annotate.render.renderer import RenderOptions
 
@@ -1052,8 +1052,8 @@ def test_an_address_of_a_trace_is_not_the_instruction_pointer_because_both_are_a
     annotator = Annotator(FakeImages({}), LogFacts())
     frames = [
         resolution.frame
-        for line in annotator.feed(log)
-        if not isinstance(line, LogBlock)
+        for line in [*annotator.feed(log), *annotator.flush()]
+        if isinstance(line, AnnotatedLine)
         for resolution in line.resolutions
     ]
     assert [frame.pc for frame in frames] == [PcKind.EXACT, PcKind.EXACT, PcKind.RETURN]

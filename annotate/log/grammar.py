@@ -167,11 +167,12 @@ def _least(cues: set[bytes]) -> tuple[bytes, ...]:
     return tuple(sorted(cue for cue in cues if not any(other in cue for other in cues - {cue})))
 
 
+_PLAIN_CUES = _least({cue for cue, _ in (*_DIGITS_ROWS, *_NAME_ROWS)})
 #: Where a mark may be spelled otherwise: see ``visible.py``.
 _CODES = (b"\x1b", b"\\", b"&", b"=20", b"=09", b"=3D", b"=C2=A0", b"\xc2\xa0")
 
 #: A line that holds none of these, no ``+`` and no ``0x`` with a high address behind it holds no frame.
-CUES = (*_least({cue for cue, _ in (*_DIGITS_ROWS, *_NAME_ROWS)}), *_CODES)
+CUES = (*_PLAIN_CUES, *_CODES)
 
 
 def _cued(rows: tuple[tuple[bytes, _Row], ...], text: bytes) -> list[_Row]:
@@ -180,7 +181,14 @@ def _cued(rows: tuple[tuple[bytes, _Row], ...], text: bytes) -> list[_Row]:
 
 def may_hold_frame(body: bytes) -> bool:
     """Whether there is any reason to ask ``find_frames``; false only where it finds nothing."""
-    return b"+" in body or any(map(body.__contains__, CUES)) or HIGH_ADDRESS.search(body) is not None
+    if _has_cue(body):
+        return True
+    seen = visible(body) if any(map(body.__contains__, _CODES)) else None
+    return seen is not None and _has_cue(seen.text)
+
+
+def _has_cue(text: bytes) -> bool:
+    return b"+" in text or any(map(text.__contains__, _PLAIN_CUES)) or HIGH_ADDRESS.search(text) is not None
 
 
 def find_frames(line: LogLine) -> list[Frame]:
