@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 #: What is read at once; a pipe gives what it has, up to this. Larger ones are no faster and take more memory.
-CHUNK = 1 << 17
+CHUNK = 1 << 16
 
 
 class OutputClosedError(Exception):
