@@ -67,8 +67,9 @@ class Spelling(Enum):
 class FrameFormat(NamedTuple):
     """One spelling of a frame: a row of the grammar.
 
-    ``before`` is a pattern for what stands right before the frame; it ends at the frame, so it needs no knowledge of
-    any prefix. ``cue`` are bytes that a line of this format holds; a cheap test before the pattern. ``printed_by``
+    ``before`` is a pattern for what stands right before the frame. It is matched backwards from there, so it needs no
+    knowledge of any prefix, sees nothing of the frame, and a name in it is a ``NAME_BACK``. All patterns see visible
+    text. ``cue`` are bytes that a line of this format holds; a cheap test before the pattern. ``printed_by``
     names the kernel function the format comes from. ``takes`` says which spellings may follow; the more a row takes,
     the less may its ``before`` match in other text. An annotation goes behind ``closing``, and ``behind`` must follow.
     """

@@ -207,6 +207,7 @@ CONTEXTS: tuple[FrameFormat, ...] = (
         takes=(Spelling.NAME,),
         behind=rb" hogged CPU",
     ),
+    # The first line of a sample is where the CPU was, not a call; only the line before it tells, which no row sees.
     FrameFormat(
         "perf_entry",
         "all",
