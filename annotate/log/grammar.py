@@ -27,7 +27,7 @@ from annotate.log.visible import names_location, visible
 from annotate.model import Frame, FrameFormat, LogLine, PcKind, RunAddr, Spelling
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
 #: What is recognised on its own: a name with an offset. Without a size it is a frame in few places only.
 _NUMBERS = (
@@ -149,6 +149,11 @@ class _Row:
 _ALL_ROWS = tuple(map(_Row, FRAME_FORMATS))
 
 
+#: Bytes above which a line is not asked for each cue as a whole: no row sees further than ``_REACH`` from its frame.
+_LONG = 1 << 13
+_REACH = 1 << 11
+_MANY = 64
+
 #: Cues that stand in so many lines that they tell nothing.
 _COMMON_CUES = (b"", b"] ", b": (")
 
@@ -166,11 +171,17 @@ class _Rows:
 
     def cued(self, text: bytes) -> list[_Row]:
         """Those whose cue stands in a text. Most lines hold none: one search (0.5 us) says so, not 36 (5 us)."""
+        if len(text) > _LONG:
+            return [row for cue, row in self._all if cue in text]  # a third of the time, once the text is long
         if self._cues is None:
             cues = {cue for cue, _ in self._all if cue not in _COMMON_CUES}
             self._cues = re.compile(b"|".join(map(re.escape, sorted(cues))))
         rows = self._common if self._cues.search(text) is None else self._all
         return [row for cue, row in rows if cue in text]
+
+    def cued_near(self, text: bytes, mark: bytes) -> list[_Row] | _Rows:
+        """The same for frames that hold ``mark``: all, where few frames of a long text are sooner asked one by one."""
+        return self if len(text) > _LONG and text.count(mark) < _MANY else self.cued(text)
 
 
 _SIZED = _Rows(Spelling.SIZED)
@@ -266,15 +277,15 @@ class _Place(NamedTuple):
 def _frames(text: bytes, annotated: frozenset[int], *, is_whole: bool) -> Iterator[Frame]:
     """Every frame of a text; ``is_whole`` if its end is that of its line."""
     if b"+" in text:
-        rows = _SIZED.cued(text) if b"/0x" in text else []
-        others: dict[bool, list[_Row]] = {}
+        rows = _SIZED.cued_near(text, b"/0x") if b"/0x" in text else []
+        others: dict[bool, list[_Row] | _Rows] = {}
         for match in (_ATOM_OF_PATHS if b"::" in text else _ATOM).finditer(text):
             if match["size"] is not None:
                 frame = _sized(text, match, rows, annotated)
             else:
                 is_decimal = match["decimal"] is not None
                 if is_decimal not in others:
-                    others[is_decimal] = (_DECIMAL if is_decimal else _SIZELESS).cued(text)
+                    others[is_decimal] = (_DECIMAL if is_decimal else _SIZELESS).cued_near(text, b"+")
                 # An offset at the end of a line that is not whole may have been cut; a size would not fit then.
                 is_cut = match.end() == len(text) and not is_whole
                 frame = None if is_cut else _sizeless(text, match, others[is_decimal], annotated)
@@ -282,14 +293,15 @@ def _frames(text: bytes, annotated: frozenset[int], *, is_whole: bool) -> Iterat
                 yield frame
     if b"0x" in text:
         matches = list(_ADDRESS.finditer(text))
-        rows = _ADDRESSES.cued(text) if matches else []
+        rows = _ADDRESSES.cued_near(text, b"0x") if matches else []
         for match in matches:
             place = _place(text, *match.span(), rows, is_sized=False)
             if place is not None and (place.row.name != "trace_entry" or _is_entry(text, match)):
                 yield _bare_frame(text, match, place, annotated)
-    digits = [match for match in _DIGITS.finditer(text) if len(match["frame"]) in (8, 16)]
-    rows = _DIGITS_ALONE.cued(text) if digits else []
-    for match in digits if rows else ():
+    rows = _DIGITS_ALONE.cued(text)
+    for match in _DIGITS.finditer(text) if rows else ():
+        if len(match["frame"]) not in (8, 16):
+            continue
         place = _place(text, *match.span(), rows, is_sized=False)
         if place is not None and _may_be_kernels(match, place.row):
             yield _bare_frame(text, match, place, annotated)
@@ -307,7 +319,7 @@ def _may_be_kernels(match: re.Match[bytes], row: _Row) -> bool:
     return pattern.match(match.string, match.start()) is not None
 
 
-def _sized(text: bytes, match: re.Match[bytes], rows: Sequence[_Row], annotated: frozenset[int]) -> Frame | None:
+def _sized(text: bytes, match: re.Match[bytes], rows: list[_Row] | _Rows, annotated: frozenset[int]) -> Frame | None:
     """A name with an offset and a size: a frame wherever it stands."""
     start, end = match.span()
     begin = start
@@ -351,7 +363,7 @@ def _meaning(text: bytes, end: int, row: FrameFormat | None, offset: int, *, in_
     return row.pc
 
 
-def _sizeless(text: bytes, match: re.Match[bytes], rows: Sequence[_Row], annotated: frozenset[int]) -> Frame | None:
+def _sizeless(text: bytes, match: re.Match[bytes], rows: list[_Row] | _Rows, annotated: frozenset[int]) -> Frame | None:
     """A name with an offset alone: a frame behind a label, and alone in its line."""
     start, end = match.span()
     if text.startswith((b"/", b"+", b"-"), match.end("end")) or text.endswith((b"::", b">", b"}"), 0, start):
@@ -415,8 +427,10 @@ def _is_entry(text: bytes, match: re.Match[bytes]) -> bool:
     return len(match["address"]) == 16 or _OLD_ADDRESS_BEFORE.match(text, 0, start) is not None
 
 
-def _place(text: bytes, start: int, end: int, rows: Sequence[_Row], *, is_sized: bool) -> _Place | None:
+def _place(text: bytes, start: int, end: int, rows: list[_Row] | _Rows, *, is_sized: bool) -> _Place | None:
     """The row that a frame at ``start`` to ``end`` belongs to; None where there is none."""
+    if isinstance(rows, _Rows):
+        rows = rows.cued(text[max(0, start - _REACH) : end + _REACH])
     for row in rows:
         before = row.match_before(text, start)
         if before is None:
