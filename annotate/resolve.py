@@ -186,6 +186,9 @@ class Resolver:
         if isinstance(symbols, Missing):
             detail = f"tried: {image.source}" if symbols in (Missing.SIZE_DIFFERS, Missing.NO_TABLE) else ""
             return Resolution(frame, (), symbols, detail=detail), False, ()
+        if len(symbols) == 1:
+            chain = _locate(frame, image, symbols[0])
+            return Resolution(frame, chain, None if chain else Missing.NO_LINE), False, symbols
         answers = [(symbol, _locate(frame, image, symbol)) for symbol in symbols]
         is_settled = len({chain for _, chain in answers}) > 1
         if is_settled:
@@ -225,7 +228,7 @@ def _settle(
     return answers
 
 
-def _fitting_symbols(frame: Frame, image: KernelImage) -> list[Symbol] | Missing:
+def _fitting_symbols(frame: Frame, image: KernelImage) -> Sequence[Symbol] | Missing:
     """The symbols that the frame may mean, or why there is none."""
     named = image.find(frame.symbol)
     if not named and frame.symbol.startswith(b"."):
@@ -233,7 +236,7 @@ def _fitting_symbols(frame: Frame, image: KernelImage) -> list[Symbol] | Missing
         named = [symbol._replace(name=frame.symbol) for symbol in image.find(frame.symbol[1:])]
     if not named:
         return Missing.NO_TABLE if image.is_partial else Missing.NO_SYMBOL
-    code = [symbol for symbol in named if symbol.is_code]
+    code = [symbol for symbol in named if symbol.is_code] if len(named) > 1 or not named[0].is_code else named
     if not code:
         return Missing.DATA
     if frame.offset is None:
@@ -326,4 +329,5 @@ def _named(chain: Chain, symbol: Symbol) -> Chain:
     if not chain:
         return chain
     name = symbol.name.decode("utf-8", "surrogateescape")
-    return (*chain[:-1], chain[-1]._replace(function=name))
+    file, line, _, inlined = chain[-1]
+    return (*chain[:-1], Location(file, line, name, inlined))

@@ -90,7 +90,9 @@ class PlainRenderer:
             text = (self._innermost if self._innermost_only else self._chain)(resolution.locations, symbol)
         else:
             return b""
-        return f" ({text.translate(_UNPRINTABLE)})".encode("utf-8", "surrogateescape")
+        if not text.isprintable():  # translating takes 2 us
+            text = text.translate(_UNPRINTABLE)
+        return f" ({text})".encode("utf-8", "surrogateescape")
 
     def _chain(self, locations: Sequence[Location], symbol: str) -> str:
         """Innermost first; a function is named unless it is the printed one."""
@@ -129,7 +131,9 @@ def _path(place: Location) -> str:
 
     That is without brackets, and with at least a dot or a slash; ``?`` where the debug info names none.
     """
-    path = place.file.translate(_BRACKETS)
+    path = place.file
+    if "(" in path or ")" in path:
+        path = path.translate(_BRACKETS)
     if not path:
         return "?"
     return path if "/" in path or "." in path else f"./{path}"
