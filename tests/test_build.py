@@ -490,6 +490,8 @@ def many_modules(folder: Path) -> Path:
 def test_a_build_that_is_ended_leaves_the_old_file_and_nothing_else(
     sort: signal.Signals, after: float, tmp_path: Path
 ) -> None:
+    if signal.getsignal(sort) is signal.SIG_IGN:
+        pytest.skip("this session ignores the signal, as a shell has its background jobs do, and so would the build")
     tree = many_modules(tmp_path / "tree")
     folder = tmp_path / "out"
     folder.mkdir()
