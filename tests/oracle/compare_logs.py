@@ -126,9 +126,13 @@ class Binary:
     def _is_code(self, symbol: Symbol) -> bool:
         return symbol.section in self._code and symbol.type not in ("OBJECT", "COMMON", "TLS")
 
+    def named(self, name: str) -> list[Candidate]:
+        """The functions of that name."""
+        return [self._candidate(symbol) for symbol in self._by_name.get(name, ()) if self._is_code(symbol)]
+
     def candidates(self, name: str, size: int, offset: int) -> list[Candidate]:
         """The symbols of that name and of the size that kallsyms gives them."""
-        every = [self._candidate(symbol) for symbol in self._by_name.get(name, ()) if self._is_code(symbol)]
+        every = self.named(name)
         fitting = [each for each in every if size in each.sizes]
         if not fitting and self.is_module and len(every) == 1 and offset <= every[0].st_size <= size:
             return every
@@ -415,7 +419,10 @@ class Comparer:
             boot += body.count(b"Linux version ")
             for resolution in found.values():
                 self._count(resolution)
-                self._compare_raw(where, resolution, slides[boot])
+                if resolution.frame.symbol:
+                    self._compare_name(where, resolution)
+                else:
+                    self._compare_raw(where, resolution, slides[boot])
 
     def _count(self, resolution: Resolution) -> None:
         self.report.frames += 1
@@ -438,28 +445,59 @@ class Comparer:
         if binary is not None and binary.has(name) and not ours:
             reason = resolution.missing.name if resolution.missing is not None else "no reason"
             self.report.without_line[f"{match[0].decode()} {kind}{' in a trace' if in_trace else ''}: {reason}"] += 1
-        targets: list[Target] = []
+        targets: list[Target | None] = []
         if binary is not None:
             candidates = binary.candidates(name, size, offset)
-            found = (target_of(binary, each, offset, size, kind, doubtful=doubtful) for each in candidates)
-            targets = [target for target in found if target is not None]
+            targets = [target_of(binary, each, offset, size, kind, doubtful=doubtful) for each in candidates]
+        self._note(text, (module, name, offset, size, kind, in_trace, doubtful), binary, targets, resolution)
+
+    def _compare_name(self, where: str, resolution: Resolution) -> None:
+        """A frame without a size, which a plain expression cannot tell from prose: any function of the name.
+
+        A name alone stands for the function, so its first line is expected; else the grammar's word on the pc is taken.
+        """
+        frame = resolution.frame
+        name, module = frame.symbol.decode("utf-8", "replace"), frame.module.decode("utf-8", "replace")
+        kind = "entry" if frame.offset is None else frame.pc.value
+        offset = frame.offset or 0
+        binary = self._files.binary(module)
+        targets: list[Target | None] = []
+        if binary is not None:
+            targets = [
+                target_of(binary, each, offset, each.end - each.start, kind, doubtful=not frame.reliable)
+                for each in binary.named(name)
+            ]
+        text = f"{where} {name}{'' if frame.offset is None else f'+{offset:#x}'} {kind}, without a size"
+        self._note(text, (module, name, frame.offset, kind, frame.reliable), binary, targets, resolution)
+
+    def _note(
+        self,
+        text: str,
+        key: tuple[object, ...],
+        binary: Binary | None,
+        targets: Sequence[Target | None],
+        resolution: Resolution,
+    ) -> None:
+        """Compare with what the oracle says of every target that the frame may mean."""
+        ours = as_places(resolution.locations)
+        found = [target for target in targets if target is not None]
         cause = UNEXPLAINED
         oracles: list[Chain] = []
-        if binary is None or not targets:
+        if binary is None or not found:
             cause = UNEXPLAINED if ours or resolution.candidates else NO_ADDRESS
         else:
-            judged = [self._judge(binary, target, ours) for target in targets]
+            judged = [self._judge(binary, target, ours) for target in found]
             oracles = [oracle for _, oracle in judged]
             causes = {cause for cause, _ in judged}
             if resolution.missing is Missing.AMBIGUOUS:
-                cause = self._judge_candidates(binary, targets, resolution)
+                cause = self._judge_candidates(binary, found, resolution)
             elif len(causes) == 1:
                 cause = causes.pop()
             elif EQUAL in causes or OWN_ROW in causes:
                 cause = EQUAL_SETTLED
         detail = f"{text}\n        ours:   {_spell(ours) or resolution.missing}"
         detail += "".join(f"\n        oracle: {_spell(oracle) or 'no line'}" for oracle in dict.fromkeys(oracles))
-        self.report.note(cause, (module, name, offset, size, kind, in_trace, doubtful), detail)
+        self.report.note(cause, key, detail)
 
     def _compare_raw(self, where: str, resolution: Resolution, slide: int | None) -> None:
         """A raw address: as a return address, unless it stands behind RIP."""
