@@ -36,12 +36,12 @@ TARGET = 20.0
 #: Patterns whose every match along a line is looked for, and those of which the first is enough; all others are matched
 #: at one place.
 ALL_MATCHES = {
-    *("context._MODULE", "grammar._ATOM", "grammar._ATOM_OF_PATHS", "grammar._ADDRESS", "grammar._DIGITS"),
+    *("grammar._ATOM", "grammar._ATOM_OF_PATHS", "grammar._ADDRESS", "grammar._DIGITS"),
     "visible._CODES",
 }
 FIRST_MATCH = {
-    *("context._BANNER", "context._CPU_LINE", "context._BUILD_ID_AT_END", "context._OFFSET", "context._MODULES"),
-    *("context._LOADED", "grammar.HIGH_ADDRESS", "visible._LOCATION", "visible._SIGN", "visible._SIGNS"),
+    *("context._BANNER", "context._CPU_LINE", "context._OFFSET", "context._MODULES"),
+    *("grammar.HIGH_ADDRESS", "visible._LOCATION", "visible._SIGN", "visible._SIGNS"),
 }
 
 MODULES = (grammar, visible, context, demangled, wrapped, memory)

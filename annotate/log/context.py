@@ -15,20 +15,21 @@ import regex
 from annotate.model import Frame, KernelId, PcKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 _BANNER = regex.compile(rb"\bLinux version (?P<release>[^\s]{1,256}) (?P<version>\([^\n]{0,1024}?#[0-9][^\n]*)")
 _CPU_LINE = regex.compile(
     rb"\bCPU: \d+ (?:UID: \d+ )?PID: \d+ Comm: .{0,64}?(?:Not tainted|Tainted: (?P<taint>[A-Z \[\]=,_]{1,512}?)) +"
     rb"(?P<release>[^\s]{1,256}) (?P<version>#\d[^\r\n]*)"
 )
-_BUILD_ID_AT_END = regex.compile(rb"(?<= )(?P<build_id>[0-9a-f]{40})$")
+_BUILD_ID_AT_END = regex.compile(rb" (?P<build_id>[0-9a-f]{40})")
 _OFFSET = regex.compile(rb"\bKernel Offset: (?:0x(?P<offset>[0-9a-f]{1,16}) from 0x|(?P<disabled>disabled))")
 _MODULES = regex.compile(rb"\bModules linked in:(?P<names>[^\[\n]*+)")
-_MODULE = regex.compile(rb"(?<!\S)(?P<name>[A-Za-z0-9_-]{1,64}+)(?:\([A-Z+-]{1,16}\))?(?!\S)")
-_LOADED = regex.compile(
-    rb"(?<!\S)(?P<name>[\w-]{1,64}) \d+ \d+ \S{1,999} (?:Live|Loading) 0x(?P<base>[0-9a-f]{8,16})\b"
-)
+_HEX = regex.compile(rb"0x[0-9a-f]{1,16}")
+
+#: The columns of /proc/modules: name, size, users, by whom, state, base.
+_STATES = (b"Live", b"Loading")
+_MAX_COLUMNS = 4096
 
 #: The ends of releases and the words in register dumps that only one architecture has.
 _ARCHES = (
@@ -137,12 +138,10 @@ class LogContext:
         elif b"Modules linked in:" in body:
             match = _MODULES.search(body)
             if match is not None:
-                for module in _MODULE.finditer(match["names"]):
-                    self.boots[-1].modules.setdefault(_text(module["name"]))
+                for word in match["names"].split():
+                    self.boots[-1].modules.setdefault(_text(word.partition(b"(")[0]))
         elif b" Live 0x" in body:
-            match = _LOADED.search(body)
-            if match is not None:
-                self.boots[-1].modules[_text(match["name"])] = int(match["base"], 16) or None
+            self._see_loaded(body[:_MAX_COLUMNS].split())
         return Bound.NONE
 
     def _start_boot(self, match: regex.Match[bytes]) -> None:
@@ -152,7 +151,7 @@ class LogContext:
 
     def _see_cpu_line(self, match: regex.Match[bytes]) -> None:
         release, version = _text(match["release"]), _text(match["version"])
-        build_id = _BUILD_ID_AT_END.search(match["version"])
+        build_id = _BUILD_ID_AT_END.fullmatch(match["version"][-41:])
         known = self.facts.kernel if self.facts.kernel.release == release else KernelId(release, version)
         if build_id is not None:
             known = known._replace(build_id=_text(build_id["build_id"]))
@@ -162,6 +161,11 @@ class LogContext:
         boot.kernel = known
         boot.arch = boot.arch or _arch_of(release)
         boot.taint = _text(match["taint"] or b"").strip()
+
+    def _see_loaded(self, columns: Sequence[bytes]) -> None:
+        state = next((number for number, word in enumerate(columns) if word in _STATES), 0)
+        if state >= 4 and columns[-1] != columns[state] and _HEX.fullmatch(columns[state + 1]) is not None:
+            self.boots[-1].modules[_text(columns[state - 4])] = int(columns[state + 1], 16) or None
 
     def _forget_pc(self) -> None:
         self._pc = self.pc_text = None

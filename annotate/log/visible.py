@@ -50,7 +50,7 @@ _CODES = re.compile(
     + rb")|\\(?:(?P<escaped_colour>(?:u001b|x1b|033|e)"
     + _COLOUR
     + rb")|(?:x0|u000)?(?P<escape>(?<=0)[9ad]|(?<!0)[nrt\"]))|"
-    + b"|".join(re.escape(text[:1]) + b"(?:" + re.escape(text[1:]) + b")" for text in _CHARACTERS)
+    + rb"&(?:[a-z]{2,4}|#\d{2,3});|=(?:20|09|3D|C2=A0)|\xc2\xa0"
     + rb"| (?P<annotation>\([^()\n]{1,8192}+\))(?![\w.$+/])"
 )
 #: The end of a location, and what follows it in an annotation.
@@ -106,6 +106,8 @@ def visible(body: bytes) -> Visible | None:
             end = match.end("annotation")
             if not names_location(body, start):
                 continue
+        elif kind is None and match[0] not in _CHARACTERS:
+            continue
         if start > done:
             parts.append(body[done:start])
             starts.append(size)
