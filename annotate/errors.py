@@ -6,6 +6,9 @@
     +-- UnsupportedFileError    the right format, with a feature that is not handled
     +-- DamagedFileError        the right format, but what it says about itself cannot be true
     +-- NoDebugInfoError        an intact ELF file without line information
+    +-- DownloadError           a server did not send a file, or sent one that cannot be used
+        +-- ServerSilentError           it cannot be reached, or is too slow
+        +-- InterruptedDownloadError    it broke off
 
 A damaged *file* raises; a *log* never does. A question without an answer (no such symbol, no line at an
 address) is not an error either: it is a ``Missing`` value, see ``annotate.model``.
@@ -49,6 +52,25 @@ class UnsupportedFileError(AnnotateError):
 
 class NoDebugInfoError(AnnotateError):
     """``source`` is an intact ELF file that carries no line information."""
+
+
+class DownloadError(AnnotateError):
+    """The server at URL ``source`` did not send the file that was asked for.
+
+    ``status`` is its HTTP answer, 0 where there was none or where it is not the point.
+    """
+
+    def __init__(self, source: str, problem: str, *, status: int = 0) -> None:
+        super().__init__(source, problem)
+        self.status = status
+
+
+class ServerSilentError(DownloadError):
+    """The server cannot be reached or did not answer in time: it is not worth asking again for now."""
+
+
+class InterruptedDownloadError(DownloadError):
+    """The transfer broke off, or the server was out of order: the same question may be answered the next time."""
 
 
 class DamagedFileError(AnnotateError):
