@@ -134,6 +134,7 @@ class Part:
 
     def finish(self, path: str) -> None:
         """Give it its final name: it is complete and right."""
+        os.fchmod(self._file.fileno(), 0o600)
         os.fsync(self._file.fileno())
         with contextlib.suppress(FileNotFoundError):
             os.unlink(_origin_path(self.path))
