@@ -264,7 +264,7 @@ def test_a_file_is_downloaded_once(tmp_path: Path) -> None:
         assert asking.progress[-1] == (len(FILE), len(FILE))
         assert [done for done, _ in asking.progress] == sorted({done for done, _ in asking.progress})
         assert asking.find() == FILE
-        assert asking.find(BUILD_ID.upper().lower()) == FILE
+        assert asking.client.find_debuginfo(BUILD_ID.upper()) == str(tmp_path / BUILD_ID / "debuginfo")
         assert Asking(tmp_path, server.url).find() == FILE
         assert Asking(tmp_path).find() == FILE
         assert len(server.asked) == 1
@@ -301,6 +301,24 @@ def test_chunks_are_put_together(tmp_path: Path) -> None:
 
     with HostileServer(answer) as server:
         assert Asking(tmp_path, server.url).find() == FILE
+
+
+def test_what_is_used_is_kept_by_elfutils_cleaning(tmp_path: Path) -> None:
+    with HostileServer(good) as server:
+        asking = Asking(tmp_path, server.url)
+        asking.find()
+        found = tmp_path / BUILD_ID / "debuginfo"
+        os.utime(found, (1_000_000_000, 1_000_000_000))
+        asking.find()
+        assert found.stat().st_atime > 1_500_000_000
+        assert found.stat().st_mtime == 1_000_000_000
+
+
+def test_a_proxy_that_the_environment_names_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with HostileServer(good) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        assert Asking(tmp_path, "http://debuginfod.invalid").find() == FILE
+        assert proxy.asked[0].path == f"http://debuginfod.invalid/buildid/{BUILD_ID}/debuginfo"
 
 
 # Several servers
@@ -467,6 +485,24 @@ def test_a_later_run_goes_on_as_well(tmp_path: Path) -> None:
         assert again.progress[0][0] > 100_000
         assert again.progress[-1] == (len(FILE), len(FILE))
         assert again.files() == [FOUND_FILE]
+
+
+def test_an_interruption_keeps_what_came(tmp_path: Path) -> None:
+    def interrupt(done: int, _total: int | None) -> None:
+        if done > 100_000:
+            raise KeyboardInterrupt
+
+    with HostileServer(lambda visit: visit.ranged(FILE, etag='"one"')) as server:
+        client = Client(Options(urls=(server.url,), timeout=60), str(tmp_path), progress=interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            client.find_debuginfo(BUILD_ID)
+        asking = Asking(tmp_path, server.url)
+        assert asking.find() == FILE
+        first, second = server.ranges()
+        assert first is None
+        assert second is not None
+        assert int(second.removeprefix("bytes=").removesuffix("-")) > 100_000
+        assert asking.files() == [FOUND_FILE]
 
 
 @pytest.mark.parametrize("headers", [{}, {"etag": 'W/"weak"'}], ids=str)
@@ -781,7 +817,7 @@ def test_killed_at_any_moment_it_leaves_no_wrong_file(tmp_path: Path) -> None:
         asking = Asking(tmp_path, server.url)
         assert asking.find() == FILE
         assert asking.files() == [FOUND_FILE]
-    assert killed > 10
+    assert killed
     assert any(server.ranges())
 
 

@@ -135,6 +135,7 @@ class Client:
             if status.st_size and status.st_mode & 0o777:
                 with open(path, "rb") as file:
                     _check(file.fileno(), path, build_id)
+                _mark_as_used(path, status)
                 return True
         except FileNotFoundError:
             return False
@@ -280,6 +281,12 @@ def _check(descriptor: int, source: str, build_id: str) -> None:
         if elf.build_id != build_id:
             found = f"build id {elf.build_id}" if elf.build_id else "no build id"
             raise AnnotateError(source, f"expected build id {build_id}, found {found}")
+
+
+def _mark_as_used(path: str, status: os.stat_result) -> None:
+    """Set the time of access, by which elfutils cleans up; not every mount keeps it."""
+    with contextlib.suppress(OSError):
+        os.utime(path, ns=(time.time_ns(), status.st_mtime_ns))
 
 
 def _remember_miss(path: str) -> None:

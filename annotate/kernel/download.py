@@ -1,7 +1,8 @@
 """One file from one URL over HTTP, into a part file that outlives an interruption.
 
 Nothing a server does keeps the caller longer or costs more than ``Limits`` say: they are held at every read from the
-socket, so for slow headers, chunk sizes and trailers as well. Only the name look-up has the system's own limits.
+socket, so for slow headers, chunk sizes and trailers as well. Only looking up a name takes as long as the system lets
+it, and a server of several addresses may take the time-out for each.
 
 Importing this takes 30 ms (urllib, ssl); ``debuginfod.py`` does so when a server must be asked.
 """
