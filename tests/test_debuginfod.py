@@ -27,6 +27,7 @@ from hostile_server import MODIFIED, HostileServer, Visit, closed_port, wait_unt
 
 from annotate.debuginfo.elf import ElfFile
 from annotate.kernel.debuginfod import Client, Options, is_build_id, options_from_environment, shared_cache
+from annotate.kernel.download import Part
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -794,6 +795,27 @@ def test_a_process_that_comes_no_further_is_not_waited_for(tmp_path: Path) -> No
             assert server.asked == []
             assert any("another process downloads it" in sentence for sentence in asking.notes)
         assert Asking(tmp_path, server.url).find() == FILE
+
+
+def test_a_file_that_was_finished_before_the_lock_came_is_not_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, found = tmp_path / ".debuginfo.part", tmp_path / "debuginfo"
+    path.write_bytes(FILE)
+    lock = fcntl.flock
+
+    def finished_meanwhile(descriptor: int, operation: int) -> None:
+        if not found.exists():
+            path.rename(found)
+        lock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", finished_meanwhile)
+    part = Part.lock(str(path))
+    assert part is not None
+    with part:
+        assert part.size == 0
+        part.clear()
+    assert found.read_bytes() == FILE
 
 
 def test_killed_at_any_moment_it_leaves_no_wrong_file(tmp_path: Path) -> None:
