@@ -236,15 +236,17 @@ class Client:
         whole = f"{url.rstrip('/').removesuffix('/buildid')}/buildid/{build_id}/{os.path.basename(path)}"
         limits = Limits(self._options.timeout, self._options.max_time, self._options.max_size)
         start = time.monotonic()
-        for retries_left in range(self._options.retries, -1, -1):
+        retries_left = self._options.retries
+        while True:
             try:
                 self._note(f"asking {without_credentials(whole)}")
                 fetch(whole, part, limits, self._progress)
                 _check(part.descriptor, without_credentials(whole), build_id)
                 break
             except InterruptedDownloadError as error:
-                if not retries_left:
+                if retries_left <= 0:
                     raise
+                retries_left -= 1
                 self._note(f"{error}; trying again")
             except DownloadError:
                 raise
