@@ -57,6 +57,7 @@ class Annotator:
         self.scanner = LineScanner()
         self.waits = Wait.NOTHING
         self._reader = Reader(facts.kernel, memory)
+        self.context = self._reader.context  #: what the log has said so far
         self._resolver = Resolver(images, facts.slide)
         self._memory = memory
         self._ahead = facts.ahead

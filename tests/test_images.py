@@ -44,7 +44,8 @@ class _World:
     ) -> None:
         self.warnings: list[str] = []
         self.notes: list[str] = []
-        places = SearchPlaces(*(tuple(map(str, paths)) for paths in (kernels, modules, beside)))
+        named = [tuple(map(str, paths)) for paths in (kernels, modules, beside)]
+        places = SearchPlaces(named[0], named[1], named[2])
         self.images = Images(Locator(places), self.warnings.append, self.notes.append)
 
     def ask(self, module: str = "", release: str = "", build_id: str = "", module_id: str = "") -> str | Absence:

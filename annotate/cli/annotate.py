@@ -12,16 +12,18 @@ from typing import TYPE_CHECKING
 from annotate import __version__
 from annotate.annotator import Annotator, LogFacts, Wait
 from annotate.cli.streams import LogSource, Output, OutputClosedError, complain
+from annotate.kernel.debuginfod import Client, options_from_environment, shared_cache
+from annotate.kernel.identify import running
 from annotate.kernel.images import Images, kind_of
 from annotate.kernel.locate import Locator, SearchPlaces
 from annotate.memory import Memory
-from annotate.model import AnnotatedLine, Repeats
+from annotate.model import AnnotatedLine, KernelId, Repeats
 from annotate.render import RENDERERS, make_renderer
 from annotate.render.renderer import RenderOptions
 from annotate.summary import Summary
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from annotate.annotator import Piece
     from annotate.render.renderer import Renderer
@@ -60,6 +62,15 @@ def make_parser() -> argparse.ArgumentParser:
         help="a .ko file with debug info, or a folder tree of them; repeatable",
     )
     parser.add_argument(
+        "-r", "--release", metavar="RELEASE", help="the kernel of logs that name none; default: the one that runs here"
+    )
+    parser.add_argument(
+        "--debuginfod",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="ask the servers of DEBUGINFOD_URLS for what is not found, by build id (default)",
+    )
+    parser.add_argument(
         "--kaslr-offset",
         type=_hex,
         metavar="HEX",
@@ -91,6 +102,12 @@ def _hex(text: str) -> int:
         raise argparse.ArgumentTypeError(f"expected a hexadecimal number, found {text!r}") from None
 
 
+def servers(note: Callable[[str], None]) -> Client | None:
+    """The debuginfod servers that the environment names; None where it names none."""
+    options = options_from_environment(os.environ)
+    return Client(options, shared_cache(os.environ), note=note) if options.urls else None
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the filter; return its exit status."""
     if arguments is None:
@@ -112,8 +129,12 @@ class _Run:
         self._options = options
         self._logs: list[str] = options.logs or ["-"]
         beside = dict.fromkeys(os.path.dirname(log) or "." for log in self._logs if log != "-")
-        places = SearchPlaces(options.kernel, options.modules, tuple(beside))
-        self._images = Images(Locator(places), self._complain, self._note)
+        root = os.environ.get("LINEINFO_SYSROOT") or "/"
+        running_here = running(root)
+        self._assumed = KernelId(options.release) if options.release else running_here
+        places = SearchPlaces(options.kernel, options.modules, tuple(beside), root, self._assumed)
+        fetch = servers(self._note) if options.debuginfod else None
+        self._images = Images(Locator(places), self._complain, self._note, fetch)
         self._renderer: Renderer = make_renderer(options.format, RenderOptions(options.inlines, options.demangle))
         self._output = Output()
         self._summary = Summary()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import regex
 
 from annotate import __version__
-from annotate.cli import emit, tables
+from annotate.cli import doctor, emit, tables
 from annotate.cli.streams import Output, OutputClosedError, complain
 from annotate.debuginfo.generate import answers
 from annotate.debuginfo.image import DebugImage
@@ -67,6 +67,7 @@ def make_parser() -> argparse.ArgumentParser:
     dump.add_argument("file", metavar="FILE", help="a table, a vmlinux or a module")
     tables.add_commands(commands)
     emit.add_commands(commands)
+    doctor.add_commands(commands)
     return parser
 
 
@@ -78,6 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _lookup(options.kernel, options.what, PcKind.RETURN if options.is_return else PcKind.EXACT)
         if options.command == "dump":
             return _dump(options.file)
+        if options.command in doctor.COMMANDS:
+            return doctor.run(options)
         return tables.run(options) if options.command in tables.COMMANDS else emit.run(options)
     except AnnotateError as error:
         complain(PROGRAM, str(error))

@@ -5,33 +5,39 @@ Implements ``annotate.resolve.ImageSource``.
 
 from __future__ import annotations
 
+import itertools
 import mmap
 import os
 import time
 import zlib
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
 
 from annotate.debuginfo.compression import decompress_file, is_compressed
 from annotate.debuginfo.elf import SHT_SYMTAB, ElfFile
 from annotate.debuginfo.embedded import EmbeddedImage, table_sections
 from annotate.debuginfo.image import DebugImage
 from annotate.errors import AnnotateError, NoDebugInfoError, UnreadableFileError, UnrecognisedFileError
-from annotate.kernel.identify import release_of
+from annotate.kernel.identify import are_builds_apart, kernel_of
+from annotate.kernel.locate import Candidate
 from annotate.model import KernelId, Missing
 from annotate.resolve import Absence
 from annotate.tables import lineinfo_v1
 from annotate.tables.lineinfo_v1 import TableFile, TableImage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from annotate.debuginfo.elf import Buffer
-    from annotate.kernel.locate import Candidate, Locator
+    from annotate.kernel.locate import Locator
 
 
 Image = DebugImage | TableImage | EmbeddedImage
 
 _Image_co = TypeVar("_Image_co", bound=Image, covariant=True)
+
+
+#: Build ids of SHA-1 and MD5 have 40 and 32 digits; a part of one is not asked for elsewhere.
+_SHORTEST_ID = 32
 
 
 class OpenFile(NamedTuple, Generic[_Image_co]):
@@ -40,6 +46,7 @@ class OpenFile(NamedTuple, Generic[_Image_co]):
     path: str
     image: _Image_co
     release: str
+    version: str = ""  #: of a kernel, as its banner has it
 
 
 def kind_of(image: Image) -> str:
@@ -107,13 +114,15 @@ def _open_debug_image(path: str, elf: ElfFile) -> OpenFile[DebugImage]:
             if any(section.type == SHT_SYMTAB for section in split.sections):
                 symbols = None
     image = DebugImage(elf, symbols=symbols, alternate=alternate_file_of(elf))
-    return OpenFile(path, image, release_of(symbols or elf))
+    kernel = kernel_of(symbols or elf)
+    return OpenFile(path, image, kernel.release, kernel.version)
 
 
 def _open_embedded(path: str, elf: ElfFile, without: NoDebugInfoError) -> OpenFile[EmbeddedImage]:
     """The tables that the kernel itself would use; ``without`` is what is said of a file that has none either."""
     try:
-        return OpenFile(path, EmbeddedImage(elf), release_of(elf))
+        kernel = kernel_of(elf)
+        return OpenFile(path, EmbeddedImage(elf), kernel.release, kernel.version)
     except NoDebugInfoError as error:
         # Tables that cannot be trusted say why.
         raise (error if table_sections(elf) else without) from None
@@ -170,14 +179,45 @@ def alternate_file_of(elf: ElfFile) -> ElfFile | None:
     return found if found.build_id == build_id else None
 
 
+def fits(opened: OpenFile[Image], kernel: KernelId) -> str:
+    """Why an image is not of this kernel; empty when nothing says so. A build id, where both are known, decides."""
+    if kernel.build_id and opened.image.build_id:
+        if opened.image.build_id.startswith(kernel.build_id):
+            return ""
+        return f"build id {opened.image.build_id}, the log's is {kernel.build_id}"
+    if kernel.release and opened.release and kernel.release != opened.release:
+        return f"of kernel {opened.release}, the log is of {kernel.release}"
+    if are_builds_apart(kernel.version, opened.version):
+        return f"of another build of {kernel.release}: {opened.version}"
+    return ""
+
+
+class Fetch(Protocol):
+    """Gets debug files by build id from elsewhere: see ``debuginfod.py``."""
+
+    @property
+    def tried(self) -> Sequence[str]:
+        """Why the last one was not to be had, a sentence a server."""
+
+    def find_debuginfo(self, build_id: str) -> str | None:
+        """The path of the debug file."""
+
+
 class Images:
     """The images of one run.
 
     ``warn`` gets sentences that the user should see once, ``note`` those for ``-v``.
     """
 
-    def __init__(self, locator: Locator, warn: Callable[[str], None], note: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        locator: Locator,
+        warn: Callable[[str], None],
+        note: Callable[[str], None],
+        fetch: Fetch | None = None,
+    ) -> None:
         self._locator = locator
+        self._fetch = fetch
         self._warn = warn
         self._note = note
         self._warned: set[str] = set()
@@ -210,12 +250,14 @@ class Images:
 
     def _choose(self, module: bytes, build_id: bytes, kernel: KernelId) -> Image | Absence:
         name = module.decode("utf-8", "surrogateescape")
-        candidates = self._locator.modules(name) if module else self._locator.kernels()
         wanted_id = (build_id or (b"" if module else kernel.build_id.encode())).decode("ascii", "replace")
+        candidates = self._locator.modules(name, kernel, wanted_id) if module else self._locator.kernels(kernel)
         missing = Missing.NO_MODULE if module else Missing.NO_KERNEL
-        tried = []
+        tried: list[str] = []
         given: tuple[Candidate, OpenFile[Image]] | None = None  # by the user, though it is of another release
         embedded: tuple[Candidate, OpenFile[Image]] | None = None
+        if self._fetch is not None and len(wanted_id) >= _SHORTEST_ID:
+            candidates = itertools.chain(candidates, self._fetched(wanted_id, tried))
         for candidate, opened in self._openings(candidates, name):
             if isinstance(opened, AnnotateError):
                 if isinstance(opened, NoDebugInfoError):
@@ -224,12 +266,12 @@ class Images:
             elif opened.image.is_module is not bool(module):
                 if not module or not candidate.explicit:
                     tried.append(f"{candidate.path}: is {'a module' if opened.image.is_module else 'no module'}")
-            elif wanted_id and opened.image.build_id and not opened.image.build_id.startswith(wanted_id):
-                missing = Missing.BUILD_ID_DIFFERS
-                tried.append(f"{candidate.path}: build id {opened.image.build_id}, the log's is {wanted_id}")
-            elif kernel.release and opened.release and kernel.release != opened.release:
-                given = given or ((candidate, opened) if candidate.explicit else None)
-                tried.append(f"{candidate.path}: of kernel {opened.release}, the log is of {kernel.release}")
+            elif unfit := fits(opened, kernel._replace(build_id=wanted_id)):
+                if wanted_id and opened.image.build_id:
+                    missing = Missing.BUILD_ID_DIFFERS
+                else:
+                    given = given or ((candidate, opened) if candidate.explicit else None)
+                tried.append(f"{candidate.path}: {unfit}")
             elif isinstance(opened.image, EmbeddedImage):
                 embedded = embedded or (candidate, opened)  # as right as the tool that made it: anything else is better
             else:
@@ -238,12 +280,24 @@ class Images:
             return self._take(*embedded)
         if given is not None:
             candidate, opened = given
+            apart = f" of another build ({kernel.version})" if kernel.release == opened.release else ""
             self._warn_once(
-                f"{candidate.path}: is of kernel {opened.release}, the log of {kernel.release}; "
+                f"{candidate.path}: is of kernel {opened.release}, the log of {kernel.release}{apart}; "
                 "used because it was given"
             )
             return self._take(candidate, opened)
-        return Absence(missing, "tried: " + "; ".join(tried) if tried else self._locator.places_tried())
+        if not tried:
+            return Absence(missing, self._locator.places_tried(kernel))
+        return Absence(missing, "tried: " + "; ".join(tried) + self._locator.help(kernel))
+
+    def _fetched(self, build_id: str, tried: list[str]) -> Iterator[Candidate]:
+        """What servers have of a build id; they are asked when all that is here was tried."""
+        assert self._fetch is not None
+        path = self._fetch.find_debuginfo(build_id)
+        if path is not None:
+            yield Candidate(path, f"debuginfod has build id {build_id}", explicit=False)
+        else:
+            tried += self._fetch.tried
 
     def _openings(
         self, candidates: Iterable[Candidate], module: str
