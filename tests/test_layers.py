@@ -19,6 +19,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("annotate.reader", "annotate.lookahead"),
     ("annotate.annotator",),
     ("annotate.render",),
+    ("annotate.cache",),
     ("annotate.kernel",),
     ("annotate.cli",),
     ("annotate.__main__",),
@@ -28,7 +29,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 ALLOWED_NEIGHBOURS = {("annotate.debuginfo", "annotate.symbols"), ("annotate.debuginfo", "annotate.tables")}
 
 #: Rooms that open, look around, wait or print. All others are bytes in, values out.
-WORLDLY = ("annotate.kernel", "annotate.cli", "annotate.__main__")
+WORLDLY = ("annotate.cache", "annotate.kernel", "annotate.cli", "annotate.__main__")
 FORBIDDEN_MODULES = {"os", "sys", "subprocess", "socket", "time", "pathlib", "io", "mmap", "tempfile", "shutil"}
 FORBIDDEN_CALLS = {"open", "print", "input"}
 #: sys.byteorder is a fact about the machine, sys.setprofile counts calls; neither is the world.
