@@ -10,15 +10,17 @@ import sys
 from typing import TYPE_CHECKING
 
 from annotate.cli.streams import Output, complain
-from annotate.errors import UnreadableFileError
-from annotate.kernel.build import Options, Source, build, sources_in
+from annotate.errors import AnnotateError, UnreadableFileError
+from annotate.kernel.build import Options, build, sources_in
 from annotate.kernel.images import OpenTable, kind_of, open_file
+from annotate.kernel.packages import Unpacker, is_package, workspace
 from annotate.kernel.wanted import wanted_symbols
 from annotate.tables.lineinfo_v1 import MAINTAINERS, VERSION, TableImage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from annotate.kernel.build import Report, Source
 
 PROGRAM = "lineinfo"
 COMMANDS = ("build", "info")
@@ -32,10 +34,12 @@ _MOST_DAMAGE = 10
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the commands to the parser of ``lineinfo``."""
     build_parser = commands.add_parser("build", help="make a table of a kernel and its modules")
-    build_parser.add_argument("sources", nargs="+", metavar="SOURCE", help="a vmlinux, modules, or trees with them")
+    build_parser.add_argument(
+        "sources", nargs="+", metavar="SOURCE", help="a vmlinux, modules, trees with them, or packages"
+    )
     build_parser.add_argument("-o", "--output", required=True, metavar="OUT.lineinfo", help="the table")
     build_parser.add_argument(
-        "--jobs", type=_count, default=os.cpu_count() or 1, metavar="N", help="processes; default: one a processor"
+        "--jobs", type=count, default=os.cpu_count() or 1, metavar="N", help="processes; default: one a processor"
     )
     build_parser.add_argument(
         "--no-inlines",
@@ -54,7 +58,8 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     info.add_argument("file", metavar="FILE", help="a table, a vmlinux or a module")
 
 
-def _count(text: str) -> int:
+def count(text: str) -> int:
+    """A number of processes."""
     if not text.isdecimal() or not 1 <= int(text) <= 1024:
         raise argparse.ArgumentTypeError(f"expected a number from 1 to 1024, found {text!r}")
     return int(text)
@@ -66,27 +71,63 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _build(options: argparse.Namespace) -> int:
-    sources = [source for path in options.sources for source in _sources(path)]
+    packages = [path for path in options.sources if is_package(path)]
+    sources = [source for path in options.sources if path not in packages for source in sources_of(path)]
     logs = [_read(path) for path in options.only_frames or ()]
-    only = wanted_symbols(logs, sources) if logs else None
     maintainers = _read(options.maintainers) if options.maintainers else None
-    build_options = Options(options.jobs, options.inlines, maintainers, only)
+    build_options = Options(options.jobs, options.inlines, maintainers)
     try:
-        with _ended_by_sigterm(), _progress() as advance:
-            report = build(sources, options.output, build_options, advance)
+        with ended_by_sigterm(), progress() as advance:
+            if packages:
+                report = _build_packages(packages, sources, logs, options.output, build_options, advance)
+            else:
+                only = wanted_symbols(logs, sources) if logs else None
+                report = build(sources, options.output, build_options._replace(only=only), advance)
     except OSError as error:
         raise UnreadableFileError(options.output, f"cannot be written: {error.strerror or error}") from error
+    complain_of(report)
+    return EXIT_DONE
+
+
+def _build_packages(
+    packages: Sequence[str],
+    sources: Sequence[Source],
+    logs: Sequence[bytes],
+    output: str,
+    options: Options,
+    advance: Callable[[int, int], None],
+) -> Report:
+    """Build from packages too. How far it is, is how far they are read."""
+    with workspace(output) as folder:
+        unpacker = Unpacker(folder, advance)
+        if logs:
+            # What a log asks for is looked up in any order.
+            sources = [*sources, *unpacker.everything(packages)]
+            groups: Iterable[list[Source]] = ()
+            options = options._replace(only=wanted_symbols(logs, sources))
+        else:
+            groups = unpacker.groups(packages)
+        try:
+            report = build(sources, output, options, lambda _done, _total: None, groups)
+        except AnnotateError as error:
+            raise unpacker.named(error) from None
+    return report._replace(
+        left_out=[*map(unpacker.named, report.left_out)], damage=[*map(unpacker.named, report.damage)]
+    )
+
+
+def complain_of(report: Report) -> None:
+    """Say what was left out of a table."""
     for problem in report.left_out:
         complain(PROGRAM, f"{problem}; left out")
     for problem in report.damage[:_MOST_DAMAGE]:
         complain(PROGRAM, f"{problem}; the table has no lines of it")
     if len(report.damage) > _MOST_DAMAGE:
         complain(PROGRAM, f"and {len(report.damage) - _MOST_DAMAGE} more")
-    return EXIT_DONE
 
 
 @contextlib.contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
+def ended_by_sigterm() -> Iterator[None]:
     """SIGTERM ends the build as an exception, so that nothing is left behind."""
     usual = signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(128 + signal.SIGTERM))
     try:
@@ -95,7 +136,8 @@ def _ended_by_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, usual)
 
 
-def _sources(path: str) -> Iterator[Source]:
+def sources_of(path: str) -> Iterator[Source]:
+    """The sources in a file or tree that was named. Raises UnreadableFileError when there are none."""
     found = False
     for source in sources_in(path):
         found = True
@@ -113,7 +155,7 @@ def _read(path: str) -> bytes:
 
 
 @contextlib.contextmanager
-def _progress() -> Iterator[Callable[[int, int], None]]:
+def progress() -> Iterator[Callable[[int, int], None]]:
     """A progress bar on a terminal, nothing elsewhere."""
     if not sys.stderr.isatty():
         yield lambda _done, _total: None

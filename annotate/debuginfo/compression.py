@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import struct
 import zlib
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from annotate.errors import DamagedFileError, UnsupportedFileError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ELFCOMPRESS_ZLIB, ELFCOMPRESS_ZSTD = 1, 2
 
@@ -20,7 +23,7 @@ MAX_SIZE = 1 << 31
 _MAX_DEFLATE_RATIO = 1032
 
 #: How compressed files begin.
-_GZIP, _XZ, _ZSTD = b"\x1f\x8b", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd"
+_GZIP, _XZ, _ZSTD, _BZIP2 = b"\x1f\x8b", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd", b"BZh"
 
 
 class CompressedSection(NamedTuple):
@@ -43,6 +46,10 @@ class _Decompressor(Protocol):
     @property
     def eof(self) -> bool:
         """Whether the end of the stream was reached."""
+
+    @property
+    def unused_data(self) -> bytes:
+        """What came behind it."""
 
     def decompress(self, data: bytes, max_length: int = ..., /) -> bytes:
         """Take all of the input, give at most ``max_length`` bytes."""
@@ -102,12 +109,91 @@ def decompress_file(data: bytes, source: str) -> bytes:
     return result
 
 
+#: What is decompressed at once of a stream.
+_PIECE = 1 << 20
+
+
+def decompressed(pieces: Iterator[bytes], source: str) -> Iterator[bytes]:
+    """A stream in .gz, .xz, .zst or .bz2, known by how it begins, in pieces of a megabyte at most; others as they are.
+
+    ``pieces`` are none of them empty. One stream may follow another. Raises as ``decompress_file`` does.
+    """
+    data = next(pieces, b"")
+    while data:
+        decompressor = _stream_decompressor(data, source)
+        if decompressor is None:
+            yield data
+            yield from pieces
+            return
+        while not decompressor.eof:
+            if not data and decompressor.needs_input:
+                data = next(pieces, b"")
+                if not data:
+                    raise DamagedFileError(
+                        source, "", 0, "the end of the compressed data", "the end of what it is packed in"
+                    )
+            try:
+                piece = decompressor.decompress(data, _PIECE)
+            except Exception as error:  # each library has errors of its own
+                raise DamagedFileError(source, "", 0, "compressed data", f"{error}") from error
+            data = b""
+            if piece:
+                yield piece
+        # Only zeros may stand between one stream and the next.
+        data = decompressor.unused_data.lstrip(b"\0")
+        while not data and (more := next(pieces, b"")):
+            data = more.lstrip(b"\0")
+
+
+class _StreamDecompressor(_Decompressor, Protocol):
+    """What those that take their input piece by piece have in common."""
+
+    @property
+    def needs_input(self) -> bool:
+        """Whether nothing more comes out before more goes in."""
+
+
+class _Gunzip:
+    """A gzip decompressor with the face of the others."""
+
+    def __init__(self) -> None:
+        self._decompressor = zlib.decompressobj(wbits=31)
+        self.needs_input = True
+
+    @property
+    def eof(self) -> bool:
+        return self._decompressor.eof
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._decompressor.unused_data
+
+    def decompress(self, data: bytes, max_length: int = 0, /) -> bytes:
+        result = self._decompressor.decompress(self._decompressor.unconsumed_tail + data, max_length)
+        self.needs_input = not self._decompressor.unconsumed_tail and len(result) < max_length
+        return result
+
+
+def _stream_decompressor(start: bytes, source: str) -> _StreamDecompressor | None:
+    if start.startswith(_GZIP):
+        return _Gunzip()
+    if start.startswith(_XZ):
+        import lzma
+
+        return lzma.LZMADecompressor(memlimit=1 << 29)
+    if start.startswith(_BZIP2):
+        import bz2
+
+        return bz2.BZ2Decompressor()
+    return _zstd(source, "its content") if start.startswith(_ZSTD) else None
+
+
 def is_compressed(start: bytes) -> bool:
     """Whether a file that begins so is one that ``decompress_file`` would decompress."""
     return start.startswith((_GZIP, _XZ, _ZSTD))
 
 
-def _zstd(source: str, what: str) -> _Decompressor:
+def _zstd(source: str, what: str) -> _StreamDecompressor:
     """A zstd decompressor: of Python 3.14, else of backports.zstd."""
     try:
         try:
@@ -118,5 +204,5 @@ def _zstd(source: str, what: str) -> _Decompressor:
         raise UnsupportedFileError(
             source, f"{what} is compressed with zstd: install 'lineinfo-annotate[zstd]' to read it"
         ) from None
-    decompressor: _Decompressor = zstd.ZstdDecompressor()
+    decompressor: _StreamDecompressor = zstd.ZstdDecompressor()
     return decompressor

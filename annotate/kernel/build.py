@@ -81,17 +81,31 @@ def sources_in(path: str) -> Iterator[Source]:
                 yield Source(full, module_name(name), os.path.relpath(full, path))
 
 
-def build(sources: Sequence[Source], output: str, options: Options, advance: Callable[[int, int], None]) -> Report:
+def build(
+    sources: Sequence[Source],
+    output: str,
+    options: Options,
+    advance: Callable[[int, int], None],
+    groups: Iterable[Sequence[Source]] = (),
+) -> Report:
     """Write the tables of ``sources`` to ``output``, which is replaced when all is done, or not at all.
 
-    ``advance`` is told how much is done of how much, in bytes of sources. A source that cannot be used is left out.
-    Raises the error of the first when there is none that can be used, and OSError when the file cannot be written.
+    ``groups`` are more sources, such as a package yields; the files of one need not be there any more when the next is
+    asked for. ``advance`` is told how much is done of how much, in bytes of ``sources``. A source that cannot be used
+    is left out. Raises the error of the first when there is none that can be used, OSError when the file cannot be
+    written, and what ``groups`` raises.
     """
     builder = _Builder(options, advance, sum(_size(source.path) for source in sources))
     _tokenizers.clear()  # the path may stand for another file than in the build before
     with _without_collection(), replacing(output) as file:
         with _pool(options.jobs) as pool:
-            images = builder.encode(sources, pool)
+            # A kernel comes first wherever it is: it teaches the codes.
+            kernels = [source for source in sources if not source.name]
+            images = builder.encode(kernels, pool)
+            for group in groups:
+                images += builder.encode(group, pool)
+            images += builder.encode([source for source in sources if source.name], pool)
+            images.sort(key=lambda image: (image.kind, image.name))
         if not images:
             raise next(
                 iter(builder.left_out), NoDebugInfoError(output, "expected something to build from, found nothing")
