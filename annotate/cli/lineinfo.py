@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import regex
 
 from annotate import __version__
-from annotate.cli import doctor, emit, tables
+from annotate.cli import cache, doctor, emit, tables
 from annotate.cli.streams import Output, OutputClosedError, complain
 from annotate.debuginfo.generate import answers
 from annotate.debuginfo.image import DebugImage
@@ -68,6 +68,7 @@ def make_parser() -> argparse.ArgumentParser:
     tables.add_commands(commands)
     emit.add_commands(commands)
     doctor.add_commands(commands)
+    cache.add_commands(commands)
     return parser
 
 
@@ -81,6 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _dump(options.file)
         if options.command in doctor.COMMANDS:
             return doctor.run(options)
+        if options.command in cache.COMMANDS:
+            return cache.run(options)
         return tables.run(options) if options.command in tables.COMMANDS else emit.run(options)
     except AnnotateError as error:
         complain(PROGRAM, str(error))
