@@ -97,7 +97,7 @@ class TableCache:
             self.set_aside(path, str(error))
             return None
         except OSError as error:
-            self._note(f"{path}: cannot be read: {error.strerror or error}")
+            self.explain(error)
             return None
         return path
 
@@ -216,7 +216,7 @@ class TableCache:
         except FileNotFoundError:
             pass
         except OSError as error:
-            self._note(f"{self.folder}: cannot be read: {error.strerror or error}")
+            self.explain(error)
         return ""
 
     def remember(self, name: str, build_id: str) -> None:
@@ -303,7 +303,7 @@ class TableCache:
         except FileNotFoundError:
             files = []
         except OSError as error:
-            self._note(f"{self.folder}: cannot be read: {error.strerror or error}")
+            self.explain(error)
             files = []
         return [file.removesuffix(ending) for file in files if file.endswith(ending)]
 
@@ -326,7 +326,7 @@ class TableCache:
         return True
 
     def explain(self, error: OSError) -> None:
-        """Note why no table could be made."""
+        """Note why the folder cannot be used."""
         self._note(f"{self.folder}: no table can be kept there: {error.strerror or error}")
 
     def _note(self, sentence: str) -> None:

@@ -209,5 +209,6 @@ def _make_table(
     except AnnotateError as error:
         raise unpacker.named(error) from None
     if made is not None:
-        cache.remember(name, build_id)
+        with contextlib.suppress(OSError):  # then it is unpacked again the next time
+            cache.remember(name, build_id)
     return made
