@@ -311,7 +311,10 @@ class TableCache:
         """Whether the folder is there and ours. Raises OSError when it cannot be made."""
         if not os.path.isabs(self.folder):
             self._folder = os.path.abspath(self.folder)
-        os.makedirs(self.folder, mode=0o700, exist_ok=True)
+        try:
+            os.makedirs(self.folder, mode=0o700, exist_ok=True)
+        except FileExistsError:
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), self.folder) from None
         return self._is_ours()
 
     def _is_ours(self) -> bool:

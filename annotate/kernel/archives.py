@@ -87,18 +87,31 @@ def members(path: str, is_wanted: Callable[[str], bool], advance: Callable[[int,
                 offset, end, read = _find_payload(file, path), size, _cpio_members
             else:
                 raise UnrecognisedFileError(path, "expected a .deb or .rpm package, found something else")
-            stream = _Stream(decompressed(_read(file, offset, end, size, advance), path), size, path)
-            yield from read(stream, is_wanted, path)
+            pieces = _read(file, offset, end, size, path, advance)
+            yield from read(_Stream(decompressed(pieces, path), size, path), is_wanted, path)
     except OSError as error:
-        raise UnreadableFileError(path, f"cannot be read: {error.strerror or error}") from None
+        raise _unreadable(path, error) from None
 
 
-def _read(file: IO[bytes], start: int, end: int, size: int, advance: Callable[[int, int], None]) -> Iterator[bytes]:
-    file.seek(start)
-    while start < end and (piece := file.read(min(_PIECE, end - start))):
+def _read(
+    file: IO[bytes], start: int, end: int, size: int, path: str, advance: Callable[[int, int], None]
+) -> Iterator[bytes]:
+    """The bytes of a file from one place to another, in pieces. Raises UnreadableFileError."""
+    while start < end:
+        try:
+            file.seek(start)
+            piece = file.read(min(_PIECE, end - start))
+        except OSError as error:
+            raise _unreadable(path, error) from None
+        if not piece:
+            return
         start += len(piece)
         yield piece
         advance(start, size)
+
+
+def _unreadable(path: str, error: OSError) -> UnreadableFileError:
+    return UnreadableFileError(path, f"cannot be read: {error.strerror or error}")
 
 
 class _Stream:
@@ -197,11 +210,13 @@ class _StrictInfo(tarfile.TarInfo):
 def _tar_pieces(archive: tarfile.TarFile, info: tarfile.TarInfo, path: str) -> Iterator[bytes]:
     file = archive.extractfile(info)
     left = info.size
-    while file is not None and left and (piece := file.read(min(_PIECE, left))):
+    while file is not None and left:
+        try:
+            piece = file.read(min(_PIECE, left))
+        except tarfile.TarError:
+            raise _cut(path, info.name) from None
         left -= len(piece)
         yield piece
-    if left:
-        raise _cut(path, info.name)
 
 
 def _find_payload(file: IO[bytes], path: str) -> int:
