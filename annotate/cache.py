@@ -260,6 +260,15 @@ class TableCache:
             found.append(Entry(build_id, path, status.st_size, status.st_mtime, release, images))
         return sorted(found, key=lambda entry: (-entry.used, entry.build_id))
 
+    def of_release(self, release: str) -> Iterator[str]:
+        """The paths of the tables of a kernel release, the one last used first: there may be several builds of it.
+
+        For a log that names no build id. This opens all tables, and counts as a use of those that are asked for.
+        """
+        for entry in self.entries():
+            if entry.release == release and (path := self.find(entry.build_id)) is not None:
+                yield path
+
     def prune(self, limit: int, *, keep: str = "") -> list[Entry]:
         """Remove tables until the rest has at most so many bytes, those first that were not used for longest.
 

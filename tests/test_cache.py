@@ -386,6 +386,12 @@ def test_entries_say_what_is_there_the_last_used_first(three: TableCache) -> Non
     assert [entry.size for entry in entries] == [os.path.getsize(entry.path) for entry in entries]
 
 
+def test_tables_are_found_by_their_release(three: TableCache, tmp_path: Path) -> None:
+    assert three.add(BUILD_ID, other_table(tmp_path, BUILD_ID, release="6.1.a2")) is not None
+    assert list(three.of_release("6.1.a2")) == [three.path_of(BUILD_ID), three.path_of(KERNELS[1])]
+    assert list(three.of_release("6.1.a")) == []
+
+
 def test_what_was_not_used_for_longest_is_removed_first(three: TableCache) -> None:
     sizes = {entry.build_id: entry.size for entry in three.entries()}
     assert three.find(KERNELS[0]) is not None  # which makes it the last used
@@ -583,6 +589,17 @@ def test_a_source_without_a_build_id_is_one_sentence(tmp_path: Path) -> None:
     done = run("add", module, folder=tmp_path / "cache")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == f"lineinfo: {module}: has no build id: it cannot be cached; left out\n"
+
+
+def test_modules_alone_are_a_table_whichever_of_them_has_a_build_id(world: World, tmp_path: Path) -> None:
+    build_module(tmp_path / "modules" / "a.ko")
+    (tmp_path / "modules" / "b.ko").write_bytes(world.module.read_bytes())
+    done = run("add", tmp_path / "modules", "--jobs", "1", folder=tmp_path / "cache")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{tmp_path}/cache/{'33' * 20}.lineinfo\n", "")
+    names = [
+        record.name for record in TableFile((tmp_path / "cache" / f"{'33' * 20}.lineinfo").read_bytes(), "").records()
+    ]
+    assert names == [b"a", b"b"]
 
 
 def test_a_source_that_cannot_be_used_does_not_stop_the_others(world: World, tmp_path: Path) -> None:

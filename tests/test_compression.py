@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import lzma
+import random
 import shutil
 import struct
 import subprocess
@@ -14,12 +16,19 @@ import pytest
 from elf_writer import ElfSpec, SectionSpec, write_elf
 from fake_world import build_kernel, build_module
 
-from annotate.debuginfo.compression import MAX_SIZE, CompressedSection, decompress_file, decompress_section
+from annotate.debuginfo.compression import (
+    MAX_SIZE,
+    CompressedSection,
+    decompress_file,
+    decompress_section,
+    decompressed,
+)
 from annotate.debuginfo.elf import SHF_COMPRESSED, ElfFile
 from annotate.errors import DamagedFileError, NoDebugInfoError, UnsupportedFileError
 from annotate.kernel.images import open_image
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from annotate.model import Location
@@ -181,3 +190,53 @@ def test_a_compressed_file_that_ends_early_is_damage(pack: object) -> None:
 
 def test_a_file_that_is_not_compressed_is_left_as_it_is() -> None:
     assert decompress_file(b"\x7fELF...", "file") == b"\x7fELF..."
+
+
+# --- streams ------------------------------------------------------------------------------------------------------
+
+
+def zstd_compress(data: bytes) -> bytes:
+    zstd = pytest.importorskip("backports.zstd", reason="no zstd in this Python")
+    packed: bytes = zstd.compress(data)
+    return packed
+
+
+STREAMS: dict[str, Callable[[bytes], bytes]] = {
+    "gz": gzip.compress,
+    "xz": lzma.compress,
+    "zst": zstd_compress,
+    "bz2": bz2.compress,
+    "plain": bytes,
+}
+
+
+def cut(data: bytes, size: int) -> Iterator[bytes]:
+    return (data[start : start + size] for start in range(0, len(data), size))
+
+
+@pytest.mark.parametrize("kind", STREAMS)
+@pytest.mark.parametrize("size", [7, 4096, 1 << 22])
+def test_a_stream_is_decompressed_in_pieces_of_bounded_size(kind: str, size: int) -> None:
+    data = random.Random(1).randbytes(20_000) + bytes(3 << 20)
+    packed = STREAMS[kind](data)
+    if kind == "plain" and size == 7:
+        packed = data = data[:20_000]
+    pieces = list(decompressed(cut(packed, size), "x"))
+    assert b"".join(pieces) == data
+    assert max(map(len, pieces)) <= max(1 << 20, size)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in STREAMS if kind != "plain"])
+@pytest.mark.parametrize("size", [7, 1 << 10, 1 << 22])
+def test_one_stream_may_follow_another_and_nothing_else_may(kind: str, size: int) -> None:
+    packed = STREAMS[kind](b"first" * 1000)
+    two = packed + bytes(8) + STREAMS[kind](b"second")
+    assert b"".join(decompressed(cut(two, size), "x")) == b"first" * 1000 + b"second"
+    with pytest.raises(DamagedFileError, match="something else behind it"):
+        list(decompressed(cut(packed + b"more of it", size), "x"))
+    with pytest.raises(DamagedFileError, match="the end of the compressed data"):
+        list(decompressed(cut(packed[:-1], size), "x"))
+
+
+def test_an_empty_stream_is_empty() -> None:
+    assert list(decompressed(iter(()), "x")) == []

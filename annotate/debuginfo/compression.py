@@ -116,15 +116,20 @@ _PIECE = 1 << 20
 def decompressed(pieces: Iterator[bytes], source: str) -> Iterator[bytes]:
     """A stream in .gz, .xz, .zst or .bz2, known by how it begins, in pieces of a megabyte at most; others as they are.
 
-    ``pieces`` are none of them empty. One stream may follow another. Raises as ``decompress_file`` does.
+    No piece of ``pieces`` is empty, and the first has six bytes or is all. One stream may follow another. Raises as
+    ``decompress_file`` does.
     """
     data = next(pieces, b"")
+    is_first = True
     while data:
         decompressor = _stream_decompressor(data, source)
         if decompressor is None:
+            if not is_first:
+                raise DamagedFileError(source, "", 0, "the end of the compressed data", "something else behind it")
             yield data
             yield from pieces
             return
+        is_first = False
         while not decompressor.eof:
             if not data and decompressor.needs_input:
                 data = next(pieces, b"")
@@ -141,8 +146,8 @@ def decompressed(pieces: Iterator[bytes], source: str) -> Iterator[bytes]:
                 yield piece
         # Only zeros may stand between one stream and the next.
         data = decompressor.unused_data.lstrip(b"\0")
-        while not data and (more := next(pieces, b"")):
-            data = more.lstrip(b"\0")
+        while len(data) < len(_XZ) and (more := next(pieces, b"")):
+            data = (data + more).lstrip(b"\0")
 
 
 class _StreamDecompressor(_Decompressor, Protocol):

@@ -37,8 +37,13 @@ def kin_of(sources: Sequence[Source], leave_out: Callable[[AnnotateError], None]
             kernels.setdefault(elf.build_id, []).append((source, elf))
     modules = [source for source in sources if source.name]
     if not kernels:
-        first = next(filter(None, (_opened(source, leave_out) for source in modules)), None)
-        return [Kin(first.build_id, modules)] if first is not None else []
+        errors: list[AnnotateError] = []
+        first = next(filter(None, (_opened(source, errors.append) for source in modules)), None)
+        if first is not None:
+            return [Kin(first.build_id, modules)]  # the build says of the others what is wrong with them
+        for error in errors:
+            leave_out(error)
+        return []
     if len(kernels) == 1:
         ((build_id, found),) = kernels.items()
         return [Kin(build_id, [*(source for source, _ in found), *modules])]
