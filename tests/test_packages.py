@@ -46,6 +46,7 @@ PATIENCE = 120
 
 FOLDER = "usr/lib/debug/lib/modules/6.1.0-test"
 DAMAGES = 300
+KILLS = 40
 
 
 def quiet(_done: int, _total: int) -> None:
@@ -386,6 +387,51 @@ def test_of_processes_that_start_at_once_one_unpacks(world: World, tmp_path: Pat
     answers = [process.communicate(timeout=PATIENCE)[0].decode().split() for process in processes]
     path = f"{tmp_path}/cache/{BUILD_ID}.lineinfo"
     assert sorted(answers) == [*[[path]] * 7, ["made", path]]
+
+
+ONE_THAT_IS_KILLED = """
+import os, sys
+from annotate.cache import TableCache
+from annotate.kernel.build import Options
+from annotate.kernel.packages import table_of_package
+quiet = lambda *_: None
+cache = TableCache(sys.argv[2])
+sys.stdin.readline()
+print("begun", flush=True)
+while True:
+    path = table_of_package(sys.argv[1], cache, Options(), quiet)
+    if path is None or cache.notes:
+        sys.exit(f"{path} {cache.notes}")
+    os.unlink(path)
+"""
+
+
+def test_a_kill_at_any_moment_leaves_nothing_of_a_package(world: World, tmp_path: Path) -> None:
+    package = make_deb(world.root, tmp_path / "a.deb", "none")
+    cache = TableCache(str(tmp_path / "cache"))
+    command = (sys.executable, "-c", ONE_THAT_IS_KILLED, str(package), cache.folder)
+    generator = random.Random(1)
+    unpacked = 0
+    for _ in range(KILLS):
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=ENVIRONMENT)
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(b"go\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == b"begun\n"
+        time.sleep(generator.uniform(0, 0.1))
+        process.kill()
+        process.communicate(timeout=PATIENCE)
+        assert process.returncode == -signal.SIGKILL
+        unpacked += any(Path(cache.folder).glob("package-*.part/a.deb/**/*.ko*"))
+        path = cache.find(BUILD_ID)
+        assert path is None or TableFile(Path(path).read_bytes(), "").count == 4
+    assert unpacked > 1  # else nobody was killed in the middle of it
+    path = table_of_package(str(package), cache, Options(), quiet)
+    assert path is not None
+    assert dump(Path(path)) == dump(world.table)
+    assert sorted(name.rpartition(".")[2] for name in os.listdir(cache.folder)) == ["known", "lineinfo"]
+    assert cache.notes == []
 
 
 # --- archives that lie --------------------------------------------------------------------------------------------
