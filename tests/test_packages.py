@@ -27,7 +27,7 @@ from fake_world import BUILD_ID, build_kernel, build_module
 
 from annotate.cache import TableCache
 from annotate.errors import AnnotateError, DamagedFileError, NoDebugInfoError, UnsupportedFileError
-from annotate.kernel import archives
+from annotate.kernel import members as limits
 from annotate.kernel.archives import is_package, members
 from annotate.kernel.build import Options, build, sources_in
 from annotate.kernel.locate import is_kernel_name, module_name
@@ -45,7 +45,7 @@ ENVIRONMENT = {**os.environ, "LC_ALL": "C.UTF-8", "PYTHONPATH": str(REPOSITORY)}
 PATIENCE = 120
 
 FOLDER = "usr/lib/debug/lib/modules/6.1.0-test"
-DAMAGES = 300
+DAMAGES = 600
 KILLS = 40
 
 
@@ -636,7 +636,7 @@ def test_links_of_a_package_are_never_made_or_followed(tmp_path: Path) -> None:
 
 
 def test_more_members_than_any_package_has_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archives, "MOST_MEMBERS", 10)
+    monkeypatch.setattr(limits, "MOST_MEMBERS", 10)
     for data in (deb(tar([(info(f"{n}.txt"), b"") for n in range(20)])), rpm(cpio(b"a") * 20 + END)):
         path = tmp_path / "p"
         path.write_bytes(data)
@@ -644,10 +644,71 @@ def test_more_members_than_any_package_has_are_refused(tmp_path: Path, monkeypat
             read(path)
 
 
-def test_files_of_rpm_6_are_said_to_be_unsupported(tmp_path: Path) -> None:
+def described_rpm(files: Sequence[tuple[bytes, int, int, int]], payload: bytes, **lies: bytes) -> bytes:
+    """An rpm whose header says path, mode, size and inode of its files, as for those of 4 GiB and for format 6."""
+    numbers = struct.Struct(f">{len(files)}I")
+    columns = {
+        1117: (8, b"".join(path.rpartition(b"/")[2] + b"\0" for path, *_ in files)),
+        1118: (8, b"".join(path.rpartition(b"/")[0] + b"/\0" for path, *_ in files)),
+        1116: (4, numbers.pack(*range(len(files)))),
+        1030: (3, struct.pack(f">{len(files)}H", *(mode for _, mode, _, _ in files))),
+        5008: (5, struct.pack(f">{len(files)}Q", *(size for _, _, size, _ in files))),
+        1095: (4, numbers.pack(*(1 for _ in files))),
+        1096: (4, numbers.pack(*(inode for *_, inode in files))),
+    }
+    columns |= {int(name[4:]): (columns[int(name[4:])][0], data) for name, data in lies.items()}
+    index, store = b"", b""
+    for tag, (kind, data) in columns.items():
+        store += bytes(-len(store) % 8)
+        index += struct.pack(">4I", tag, kind, len(store), len(files))
+        store += data
+    start = rpm(b"")[: 96 + 40]
+    return start + struct.pack(">4s4xII", b"\x8e\xad\xe8\x01", len(columns), len(store)) + index + store + payload
+
+
+def stripped(number: int, data: bytes) -> bytes:
+    return b"07070X%08x" % number + bytes(2) + data + bytes(-len(data) % 4)
+
+
+DESCRIBED = (
+    (b"/usr", 0o040755, 4096, 1),
+    (b"/usr/other.ko", 0o100644, 7, 2),
+    (b"/usr/a.ko", 0o100644, 7, 2),
+    (b"/usr/vmlinux", 0o100644, 64, 3),
+    (b"/usr/link.ko", 0o120777, 4, 4),
+)
+DESCRIBED_PAYLOAD = (
+    stripped(1, b"") + stripped(2, b"1234567") + stripped(4, b"a.ko") + stripped(3, ELF) + END
+)  # of names of one file the last has the contents
+
+
+def test_files_that_only_the_header_of_an_rpm_names_are_read(tmp_path: Path) -> None:
+    """As rpm 4.18 wrote a package with a file of 4.5 GB, which was read with the same code."""
     path = tmp_path / "p"
-    path.write_bytes(rpm(b"07070X00000000" + bytes(200)))
-    with pytest.raises(UnsupportedFileError, match="rpm 6"):
+    path.write_bytes(described_rpm(DESCRIBED, DESCRIBED_PAYLOAD))
+    assert read(path) == [("usr/a.ko", b"1234567"), ("usr/vmlinux", ELF)]
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (described_rpm(DESCRIBED, stripped(99, ELF)), "the number of a file"),
+        (described_rpm(DESCRIBED, b"07070X-0000001" + bytes(90)), "the number of a file"),
+        (described_rpm(DESCRIBED, DESCRIBED_PAYLOAD, tag_1116=struct.pack(">5I", 0, 1, 2, 3, 9)), "IndexError"),
+        (described_rpm(DESCRIBED, DESCRIBED_PAYLOAD, tag_1118=b"x" * 5000 + b"\0" * 5), "longer than any"),
+        (described_rpm(DESCRIBED, DESCRIBED_PAYLOAD, tag_1096=b"", tag_1095=b""), "struct|error|buffer"),
+        (described_rpm([(b"/../vmlinux", 0o100644, 64, 1)], stripped(0, ELF) + END), "below its root"),
+        (described_rpm([(b"/vmlinux", 0o100644, 1 << 33, 1)], stripped(0, ELF) + END), "at most"),
+        (described_rpm([(b"/vmlinux", 0o100644, 1 << 63, 1)], stripped(0, ELF) + END), "at most"),
+        (described_rpm([(b"/other", 0o100644, 1 << 63, 1)], stripped(0, ELF) + END), "cut off"),
+        (rpm(stripped(0, ELF)), "LookupError|KeyError"),
+        (rpm(stripped(0, ELF), entries=0, size=21), "KeyError"),
+    ],
+)
+def test_a_header_of_an_rpm_that_lies_is_one_sentence(data: bytes, expected: str, tmp_path: Path) -> None:
+    path = tmp_path / "p"
+    path.write_bytes(data)
+    with pytest.raises(DamagedFileError, match=expected):
         read(path)
 
 
@@ -670,6 +731,7 @@ def test_damage_anywhere_is_an_error_of_ours_or_another_answer(tmp_path: Path) -
         deb(tar([(info(f"{'d/' * 90}{name}", len(data)), data) for name, data in files], tarfile.PAX_FORMAT)),
         rpm(b"".join(cpio(name.encode(), data) for name, data in files) + END),
         rpm(gzip.compress(b"".join(cpio(name.encode(), data) for name, data in files) + END)),
+        described_rpm(DESCRIBED, DESCRIBED_PAYLOAD),
     )
     path = tmp_path / "p"
     sentences = []

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from annotate.cache import TableCache
-    from annotate.kernel.archives import Member
     from annotate.kernel.build import Options, Report
+    from annotate.kernel.members import Member
 
 __all__ = ["Unpacker", "is_package", "table_of_package", "workspace"]
 
