@@ -274,37 +274,30 @@ class TableCache:
 
         The table ``keep`` stays. Returns what was removed. Processes that have such a table open keep what they see.
         """
-        sizes = self._sizes()
-        excess = sum(size for size, _, _ in sizes) - limit
-        removed = []
-        if excess > 0:
-            for entry in reversed(self.entries()):
-                if excess <= 0:
-                    break
-                if entry.build_id == keep:
-                    continue
-                try:
-                    os.unlink(entry.path)
-                except OSError as error:
-                    self._note(f"{entry.path}: cannot be removed: {error.strerror or error}")
-                    continue
-                excess -= entry.size
-                removed.append(entry)
-        if removed:
-            left = {build_id for _, _, build_id in self._sizes()}
-            for name in self._names(_KNOWN):
-                if self.known(name) not in left:
-                    with contextlib.suppress(OSError):
-                        os.unlink(os.path.join(self.folder, name + _KNOWN))
+        entries = self.entries()
+        with contextlib.suppress(OSError):  # finding the tables said why
+            if self._is_ours():
+                self._sweep()
+        excess = sum(entry.size for entry in entries) - limit
+        removed: list[Entry] = []
+        for entry in reversed(entries):
+            if excess <= 0:
+                break
+            if entry.build_id == keep:
+                continue
+            try:
+                os.unlink(entry.path)
+            except OSError as error:
+                self._note(f"{entry.path}: cannot be removed: {error.strerror or error}")
+                continue
+            excess -= entry.size
+            removed.append(entry)
+        gone = {entry.build_id for entry in removed}
+        for name in self._names(_KNOWN) if gone else ():
+            if self.known(name) in gone:
+                with contextlib.suppress(OSError):
+                    os.unlink(os.path.join(self.folder, name + _KNOWN))
         return removed
-
-    def _sizes(self) -> list[tuple[int, float, str]]:
-        found = []
-        for build_id in self._names(_TABLE):
-            with contextlib.suppress(OSError):
-                status = os.stat(self.path_of(build_id))
-                found.append((status.st_size, status.st_mtime, build_id))
-        return found
 
     def _names(self, ending: str) -> list[str]:
         try:

@@ -516,7 +516,9 @@ def test_a_kill_at_any_moment_leaves_no_wrong_table_and_nothing_for_long(world: 
     assert cache.notes == []
 
 
-def test_what_a_killed_process_left_of_another_kernel_is_removed(world: World, cache: TableCache) -> None:
+@pytest.mark.parametrize("action", ["add", "prune"])
+def test_what_a_killed_process_left_of_another_kernel_is_removed(action: str, world: World, cache: TableCache) -> None:
+    assert cache.add(BUILD_ID, world.make) is not None
     part = Path(cache.folder) / f"{'ee' * 20}.part"
     (part / "below").mkdir(parents=True)
     (part / "below" / "vmlinux").write_bytes(b"x")
@@ -524,7 +526,7 @@ def test_what_a_killed_process_left_of_another_kernel_is_removed(world: World, c
     (Path(cache.folder) / f"{'ff' * 20}.lock").touch()
     held = Path(cache.folder) / f"{'dd' * 20}.part"
     with cache.work("dd" * 20):
-        assert cache.add(BUILD_ID, world.make) is not None
+        assert cache.add(BUILD_ID, never) is not None if action == "add" else cache.prune(1 << 30) == []
         assert held.is_dir()
     assert names(cache) == [f"{BUILD_ID}.lineinfo"]
 
