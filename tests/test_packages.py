@@ -17,6 +17,7 @@ import struct
 import subprocess
 import sys
 import tarfile
+import threading
 import time
 import tracemalloc
 from pathlib import Path
@@ -241,15 +242,32 @@ def test_a_kernel_comes_first_and_no_module_is_lost(
     folder = tmp_path / "unpacked"
     folder.mkdir()
     seen: list[str] = []
-    for sources in Unpacker(str(folder), quiet, group=group, most_waiting=most_waiting).groups([str(package)]):
-        there = [path for path in folder.rglob("*") if path.is_file()]
-        waiting = [] if seen else [path for path in there if str(path) != sources[0].path]
-        assert sum(path.stat().st_size for path in waiting) <= most_waiting
-        assert {source.path for source in sources} <= set(map(str, there))
-        seen += [source.path.removeprefix(f"{folder}/a.deb/") for source in sources]
+    with Unpacker(str(folder), quiet, group=group, most_waiting=most_waiting) as unpacker:
+        for sources in unpacker.groups([str(package)]):
+            there = [path for path in folder.rglob("*") if path.is_file()]
+            assert {source.path for source in sources} <= set(map(str, there))
+            assert not {f"{folder}/a.deb/{name}" for name in seen} & set(map(str, there))
+            seen += [source.path.removeprefix(f"{folder}/a.deb/") for source in sources]
     assert seen[0] == f"{FOLDER}/vmlinux"
     assert sorted(seen) == sorted(name for name, data in read(package) if data.startswith((b"\x7fELF", b"\xfd7zXZ")))
     assert not [path for path in folder.rglob("*") if path.is_file()]
+
+
+def test_nothing_is_unpacked_after_the_end(world: World, tmp_path: Path) -> None:
+    """Whoever leaves early, as an error in a build does, can remove the folder at once."""
+    root = tmp_path / "root"
+    shutil.copytree(world.root / FOLDER, root / FOLDER, symlinks=True)
+    for number in range(20):
+        (root / FOLDER / f"z{number}.ko").write_bytes(b"\x7fELF" + bytes(20_000_000))
+    package = make_deb(root, tmp_path / "a.deb", "gzip")
+    folder = tmp_path / "unpacked"
+    folder.mkdir()
+    with Unpacker(str(folder), quiet, most_waiting=0) as unpacker:
+        (first,) = next(unpacker.groups([str(package)]))
+        assert first.name == ""
+    shutil.rmtree(folder)
+    assert threading.active_count() == 1
+    assert not folder.exists()
 
 
 def test_a_tree_is_still_a_tree_and_a_package_beside_it_is_added(world: World, tmp_path: Path) -> None:

@@ -98,8 +98,7 @@ def _build_packages(
     advance: Callable[[int, int], None],
 ) -> Report:
     """Build from packages too. How far it is, is how far they are read."""
-    with workspace(output) as folder:
-        unpacker = Unpacker(folder, advance)
+    with workspace(output) as folder, Unpacker(folder, advance) as unpacker:
         if logs:
             # What a log asks for is looked up in any order.
             sources = [*sources, *unpacker.everything(packages)]

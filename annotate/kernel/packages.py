@@ -7,6 +7,7 @@ import hashlib
 import itertools
 import os
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from annotate.debuginfo.compression import is_compressed
@@ -18,6 +19,7 @@ from annotate.kernel.locate import is_kernel_name, module_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from typing import Self
 
     from annotate.cache import TableCache
     from annotate.kernel.build import Options, Report
@@ -35,10 +37,15 @@ MOST_WAITING = 1 << 31
 _ELF = b"\x7fELF"
 
 
-class Unpacker:
-    """Unpacks packages into a folder, which is somebody else's to remove. ``advance`` as in ``archives.members``.
+class _EndedError(Exception):
+    """Nobody wants the rest."""
 
-    A file lies below ``FOLDER/PACKAGE/`` as it does below the root of its package. Links are left out.
+
+class Unpacker:
+    """Unpacks packages into a folder, which is somebody else's to remove, after leaving the context that this is.
+
+    A file lies below ``FOLDER/PACKAGE/`` as it does below the root of its package. Links are left out. ``advance`` is
+    that of ``archives.members``; a thread may call it.
     """
 
     def __init__(
@@ -48,12 +55,32 @@ class Unpacker:
         self._advance = advance
         self._group = group
         self._most_waiting = most_waiting
+        self._thread = ThreadPoolExecutor(1)
+        self._is_ended = False
 
     def groups(self, packages: Sequence[str]) -> Iterator[list[Source]]:
         """What can be built from, a kernel alone and first. The files of one group are gone when the next is asked for.
 
-        Raises AnnotateError of a package, and OSError where there is no room.
+        The next group is unpacked meanwhile. Raises AnnotateError of a package, and OSError where there is no room.
         """
+        unpacking = self._unpacking(packages)
+        coming = self._thread.submit(next, unpacking, None)
+        while (group := coming.result()) is not None:
+            coming = self._thread.submit(next, unpacking, None)
+            yield group
+            for source in group:
+                os.unlink(source.path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Nothing is written to the folder any more."""
+        self._is_ended = True
+        self._thread.shutdown(cancel_futures=True)
+
+    def _unpacking(self, packages: Sequence[str]) -> Iterator[list[Source]]:
+        """The groups, whose files stay."""
         disk = os.statvfs(self._folder)
         most_waiting = min(self._most_waiting, disk.f_bavail * disk.f_frsize // 4)
         group: list[Source] = []
@@ -71,13 +98,11 @@ class Unpacker:
             if is_kernel:
                 has_kernel = True
                 yield [source]
-                _unlink([source])
             else:
                 group.append(source)
                 size += member.size
             if has_kernel and size >= self._group:
                 yield group
-                _unlink(group)
                 group, size = [], 0
         for place, member in self._members(packages) if skipped else ():
             source = self._unpack(place, member) if (place, member.name) in skipped else None
@@ -86,11 +111,9 @@ class Unpacker:
                 size += member.size
             if size >= self._group:
                 yield group
-                _unlink(group)
                 group, size = [], 0
         if group:
             yield group
-            _unlink(group)
 
     def everything(self, packages: Sequence[str]) -> list[Source]:
         """All at once, to be opened in any order."""
@@ -113,11 +136,17 @@ class Unpacker:
                 place = f"{place}-{number}"
 
             def advance(done: int, _size: int, before: int = before) -> None:
+                self._go_on()
                 self._advance(before + done, total)
 
             for member in members(package, _is_wanted, advance):
                 yield place, member
             before += os.path.getsize(package)
+
+    def _go_on(self) -> None:
+        """Raises what ends the thread when nobody waits for it any more."""
+        if self._is_ended:
+            raise _EndedError
 
     def _unpack(self, place: str, member: Member) -> Source | None:
         """The source that a member is; None when it is something else of that name. Raises OSError."""
@@ -129,17 +158,14 @@ class Unpacker:
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         with open(path, "xb") as file:
             file.write(first)
-            file.writelines(pieces)
+            for piece in pieces:
+                self._go_on()
+                file.write(piece)
         return Source(path, module_name(path), f"{member.name} of {place}")
 
 
 def _is_wanted(name: str) -> bool:
     return bool(module_name(name)) or is_kernel_name(name)
-
-
-def _unlink(sources: Sequence[Source]) -> None:
-    for source in sources:
-        os.unlink(source.path)
 
 
 @contextlib.contextmanager
@@ -176,7 +202,10 @@ def table_of_package(
     try:
         with cache.work(name) as folder:
             found = cache.find(cache.known(name))  # another process may have made it meanwhile
-            return found or _make_table(path, cache, options, name, Unpacker(folder, advance), tell)
+            if found is not None:
+                return found
+            with Unpacker(folder, advance) as unpacker:
+                return _make_table(path, cache, options, name, unpacker, tell)
     except OSError as error:
         cache.explain(error)
         return None
