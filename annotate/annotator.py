@@ -19,7 +19,7 @@ from annotate.reader import Note, Reader, Unanswered
 from annotate.resolve import Resolver
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from annotate.memory import Memory
     from annotate.model import Callee, Frame, KernelId, LogPassage
@@ -87,7 +87,8 @@ class Annotator:
         for piece in pieces:
             if isinstance(piece, LogBlock):
                 self._queue.append(piece)
-                yield from self._count_waiting(piece.data.count(b"\n") if self._reader.is_careful else 0)
+                if self._reader.is_careful:
+                    yield from self._count_waiting(piece.data.count(b"\n"))
             else:
                 for item in self._reader.read(piece, self.scanner.position - len(piece.data)):
                     yield from self._take_in(item)
@@ -95,21 +96,23 @@ class Annotator:
                     self.scanner.attend(end, attention)
             self._position = self.scanner.position
 
-    def _take_in(self, item: Unanswered | Repeats | Note) -> Iterator[Piece]:
+    def _take_in(self, item: Unanswered | Repeats | Note) -> Sequence[Piece]:
         if isinstance(item, Note):
             self._position = self._reader.position
             if item is Note.FACTS:
                 self._see_facts()
             elif item is not Note.DUMP and self._reader.is_careful:
-                yield from self._answer(is_final=True)
-            return
+                return self._answer(is_final=True)
+            return ()
         if isinstance(item, Unanswered):
             if item.completes:
                 self._reopen()
             self._unprepared.append(item)
             self._look_for_slide(item)
         self._queue.append(item)
-        yield from self._count_waiting(len(item.heads) if isinstance(item, Repeats) else 1)
+        if not self._reader.is_careful:
+            return ()
+        return self._count_waiting(len(item.heads) if isinstance(item, Repeats) else 1)
 
     def _see_facts(self) -> None:
         context = self._reader.context
@@ -120,8 +123,10 @@ class Annotator:
 
     def _look_for_slide(self, item: Unanswered) -> None:
         """Learn it from a line that shows it; from a line that may need it on, answer nothing from memory."""
+        if self._resolver.slide_of(item.facts.boot) is not None:
+            return
         with_address = [frame for frame in item.frames if frame.address is not None]
-        if with_address and self._resolver.slide_of(item.facts.boot) is None:
+        if with_address:
             if any(self._resolver.learn_slide(frame, item.facts) for frame in with_address):
                 self._see_facts()
             else:
@@ -140,11 +145,12 @@ class Annotator:
             last.is_open = False
             last.remembered = None
 
-    def _count_waiting(self, lines: int) -> Iterator[Piece]:
-        if self._reader.is_careful and self._ahead is None:
+    def _count_waiting(self, lines: int) -> Sequence[Piece]:
+        if self._ahead is None:
             self._lines_waited += lines
             if self._lines_waited >= PATIENCE:
-                yield from self._answer(is_final=True)
+                return self._answer(is_final=True)
+        return ()
 
     # Answering: the queue -> pieces.
 

@@ -195,6 +195,10 @@ class TableCache:
                 with contextlib.suppress(OSError), self.locked(name, wait=False):
                     _remove(os.path.join(self.folder, name + _PART))
 
+    def holds(self, path: str) -> bool:
+        """Whether a path is that of a table in here."""
+        return os.path.dirname(path) == self.folder and path.endswith(_TABLE)
+
     def set_aside(self, path: str, reason: str) -> None:
         """Take a damaged table out of use. It is kept under another name, until the next one."""
         self._note(f"{reason}; set aside")

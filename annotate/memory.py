@@ -56,8 +56,10 @@ class Memory:
 
     def split(self, line: bytes) -> tuple[bytes, bytes, dict[bytes, Remembered]]:
         """A line's stamp, what stands behind it, and where lines behind such a stamp are remembered."""
-        end = _STAMP.match(line).end()  # type: ignore[union-attr]  # it matches the empty string
         head, bracket, tail = line.partition(BRACKET)
+        if bracket and head.translate(None, VARYING) in self.shapes:
+            return head, tail, self.behind_bracket
+        end = _STAMP.match(line).end()  # type: ignore[union-attr]  # it matches the empty string
         if bracket and end == len(head) + len(BRACKET):
             if len(self.shapes) < _MAX_SHAPES:
                 self.shapes.add(head.translate(None, VARYING))

@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from annotate.memory import Memory
     from annotate.model import Callee, Frame, KernelId, LogPassage
 
-#: The instruction pointer of a register dump decides what the entries of the trace below it mean.
-_ARMING = frozenset({"instruction_pointer", "program_counter"})
-
 
 class Note(Enum):
     """What the lines so far have said."""
@@ -97,7 +94,8 @@ class Reader:
                 cued = _cued_lines(passage.data, lines, index)
             items: Sequence[Unanswered | Repeats | Note] = ()
             if index in cued or b"+" in line or b"+" in before:
-                items = self._read_line(line, b"\n", passage.number + index, before)
+                tells = index in cued and may_tell(line)
+                items = self._read_line(line, b"\n", passage.number + index, before, tells=tells)
             before = line
             if not items:
                 run.heads.append(line + b"\n")
@@ -125,7 +123,7 @@ class Reader:
             yield run
         self.position = position + len(passage.data)
         if rest:
-            items = self._read_line(rest, b"", passage.number + len(lines), before)
+            items = self._read_line(rest, b"", passage.number + len(lines), before, tells=may_tell(rest))
             yield from items or (Repeats([rest], [QUIET]),)
         self.interests = [
             (len(passage.data) - _size(lines[last + 1 :]) - len(rest), attention)
@@ -139,10 +137,11 @@ class Reader:
         log_line = LogLine(0, body, line[len(body) :] + b"\n")
         return Unanswered(log_line, find_frames(log_line), self.context.facts)
 
-    def _read_line(self, line: bytes, end: bytes, number: int, before: bytes) -> Sequence[Unanswered | Repeats | Note]:
+    def _read_line(
+        self, line: bytes, end: bytes, number: int, before: bytes, *, tells: bool
+    ) -> Sequence[Unanswered | Repeats | Note]:
         """What one line holds; nothing where it is of no interest."""
         seen, memory = self.context, self._memory
-        tells = may_tell(line)
         before = before.rstrip(b"\r")
         across = frames_across(before, line.rstrip(b"\r")) if may_continue(before, line) else None
         items: list[Unanswered | Repeats | Note] = []

@@ -190,9 +190,10 @@ class Resolver:
             chain = _locate(frame, image, symbols[0])
             return Resolution(frame, chain, None if chain else Missing.NO_LINE), False, symbols
         answers = [(symbol, _locate(frame, image, symbol)) for symbol in symbols]
-        is_settled = len({chain for _, chain in answers}) > 1
-        if is_settled:
-            answers = _settle(frame, image, slide, callee, answers)
+        is_settled = False
+        if len({chain for _, chain in answers}) > 1:
+            is_settled = _may_be_settled(frame, image, symbols)
+            answers = _settle(frame, image, slide, callee, answers) if is_settled else answers
         chains = tuple(dict.fromkeys(chain for _, chain in answers))
         symbols = [symbol for symbol, _ in answers]
         if len(chains) > 1:
@@ -200,6 +201,20 @@ class Resolver:
         if not chains[0]:
             return Resolution(frame, (), Missing.NO_LINE), is_settled, symbols
         return Resolution(frame, chains[0], None), is_settled, symbols
+
+
+def _may_be_settled(frame: Frame, image: KernelImage, symbols: Sequence[Symbol]) -> bool:
+    """Whether other lines may tell which of several functions is meant.
+
+    An entry with a ``?`` need not have called what stands above it.
+    """
+    if frame.address is not None:
+        return not image.is_module
+    return (
+        frame.reliable
+        and frame.pc is PcKind.RETURN
+        and any(image.call_target(LinkAddr(symbol.address + (frame.offset or 0))) is not None for symbol in symbols)
+    )
 
 
 def _settle(

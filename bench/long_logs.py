@@ -87,16 +87,31 @@ def sample_lines(path: Path) -> list[bytes]:
     return [line.rstrip(b"\r") for line in path.read_bytes().removesuffix(b"\n").split(b"\n")]
 
 
+#: Lines before and behind a frame that belong to its dump.
+NEAR = 40
+
+
 def ordinary_lines() -> list[bytes]:
-    """Lines that hold no frame, of one boot: one line names the kernel, the first, and it is that of the oopses."""
+    """Lines of the samples that are no part of a crash, of one boot.
+
+    A line names the kernel, the first, and it is that of the oopses. What stands near a frame is its dump.
+    """
     banner = sample_lines(SAMPLES / "x86_64" / "multi.log")[0]
-    found = [
-        line
-        for path in sorted(SAMPLES.glob("**/*.log"))
-        for line in sample_lines(path)
-        if FRAME.search(line) is None and b"Linux version " not in line and b"-arm64" not in line
-    ]
-    return [banner, *found]
+    found = [banner]
+    for path in sorted(SAMPLES.glob("**/*.log")):
+        lines = sample_lines(path)
+        near = {
+            number
+            for place, line in enumerate(lines)
+            if FRAME.search(line) is not None
+            for number in range(place - NEAR, place + NEAR)
+        }
+        found += [
+            line
+            for number, line in enumerate(lines)
+            if number not in near and b"Linux version " not in line and b"-arm64" not in line
+        ]
+    return found
 
 
 def oopses() -> list[list[bytes]]:

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 from annotate import __version__
 from annotate.annotator import Annotator, LogFacts, Wait
+from annotate.cache import TableCache
 from annotate.cli.streams import LogSource, Output, OutputClosedError, complain
-from annotate.kernel.debuginfod import Client, options_from_environment, shared_cache
+from annotate.errors import AnnotateError
 from annotate.kernel.identify import running
 from annotate.kernel.images import Images, kind_of
-from annotate.kernel.locate import Locator, SearchPlaces
+from annotate.kernel.locate import PACKAGE_ENDINGS, Locator, SearchPlaces
 from annotate.memory import Memory
 from annotate.model import AnnotatedLine, KernelId, Repeats
 from annotate.render import RENDERERS, make_renderer
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from annotate.annotator import Piece
+    from annotate.kernel.images import Fetch
     from annotate.render.renderer import Renderer
 
 PROGRAM = "lineinfo-annotate"
@@ -102,8 +104,12 @@ def _hex(text: str) -> int:
         raise argparse.ArgumentTypeError(f"expected a hexadecimal number, found {text!r}") from None
 
 
-def servers(note: Callable[[str], None]) -> Client | None:
+def servers(note: Callable[[str], None]) -> Fetch | None:
     """The debuginfod servers that the environment names; None where it names none."""
+    if not os.environ.get("DEBUGINFOD_URLS", "").strip():
+        return None
+    from annotate.kernel.debuginfod import Client, options_from_environment, shared_cache
+
     options = options_from_environment(os.environ)
     return Client(options, shared_cache(os.environ), note=note) if options.urls else None
 
@@ -127,18 +133,38 @@ class _Run:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self._options = options
+        self._status = EXIT_DONE
         self._logs: list[str] = options.logs or ["-"]
         beside = dict.fromkeys(os.path.dirname(log) or "." for log in self._logs if log != "-")
         root = os.environ.get("LINEINFO_SYSROOT") or "/"
         running_here = running(root)
         self._assumed = KernelId(options.release) if options.release else running_here
-        places = SearchPlaces(options.kernel, options.modules, tuple(beside), root, self._assumed)
+        self._cache = TableCache()
+        kernels = [path for given in options.kernel for path in self._unpacked(given)]
+        places = SearchPlaces(kernels, options.modules, tuple(beside), self._cache, root, self._assumed)
         fetch = servers(self._note) if options.debuginfod else None
         self._images = Images(Locator(places), self._complain, self._note, fetch)
         self._renderer: Renderer = make_renderer(options.format, RenderOptions(options.inlines, options.demangle))
         self._output = Output()
         self._summary = Summary()
-        self._status = EXIT_DONE
+
+    def _unpacked(self, path: str) -> Sequence[str]:
+        """The table of a package, which takes its time at first; any other file as it is; nothing for one of no use."""
+        if not path.endswith(PACKAGE_ENDINGS):
+            return (path,)
+        # Building takes a second and more; the 30 ms of importing it are for those who do.
+        from annotate.kernel.build import Options
+        from annotate.kernel.packages import table_of_package
+
+        try:
+            table = table_of_package(path, self._cache, Options(os.cpu_count() or 1), lambda _done, _total: None)
+        except AnnotateError as error:
+            self._fail(str(error))
+            return ()
+        if table is None:
+            self._fail(f"{path}: its table could not be kept: {'; '.join(self._cache.notes)}")
+            return ()
+        return (table,)
 
     def run(self) -> int:
         """Annotate every log, then report."""
@@ -212,6 +238,10 @@ class _Run:
             )
             for damage in opened.image.damage:
                 self._complain(f"{damage}; frames of that unit have no line")
+            if opened.image.damage and self._cache.holds(opened.path):
+                self._cache.set_aside(opened.path, f"{opened.path}: is damaged")
+        for note in self._cache.notes:
+            self._note(note)
         self._output.write(self._renderer.finish(self._summary))
         for sentence in self._summary.sentences():
             self._complain(sentence)

@@ -12,8 +12,10 @@ from annotate.cache import DEFAULT_LIMIT, TableCache
 from annotate.cli.streams import Output, complain
 from annotate.cli.tables import complain_of, count, ended_by_sigterm, progress, sources_of
 from annotate.errors import AnnotateError
-from annotate.kernel.build import Options
+from annotate.kernel.build import Options, sources_in
 from annotate.kernel.cached import cache_tables
+from annotate.kernel.identify import running
+from annotate.kernel.locate import Locator, SearchPlaces
 from annotate.kernel.packages import is_package, table_of_package
 
 if TYPE_CHECKING:
@@ -87,10 +89,9 @@ def _complain_of_notes(cache: TableCache) -> int:
 
 
 def _add(options: argparse.Namespace, cache: TableCache) -> int:
-    if not options.sources:
-        complain(PROGRAM, "cache add: expected a vmlinux, a module, a tree or a package")
-        return EXIT_USAGE
     build_options = Options(options.jobs)
+    if not options.sources:
+        return _add_located(cache, build_options)
     status = EXIT_DONE
     with ended_by_sigterm(), progress() as advance:
         for path in options.sources:
@@ -103,6 +104,24 @@ def _add(options: argparse.Namespace, cache: TableCache) -> int:
             except AnnotateError as error:
                 complain(PROGRAM, str(error))
                 status = EXIT_FAILED
+    return max(status, _complain_of_notes(cache))
+
+
+def _add_located(cache: TableCache, options: Options) -> int:
+    """What is found of the kernel that runs here."""
+    root = os.environ.get("LINEINFO_SYSROOT") or "/"
+    kernel = running(root)
+    locator = Locator(SearchPlaces(root=root, kernel=kernel))
+    found = next(iter(locator.kernels(kernel)), None)
+    if found is None:
+        complain(
+            PROGRAM, f"cache add: nothing of {kernel.release or 'any kernel'} is here: {locator.places_tried(kernel)}"
+        )
+        return EXIT_FAILED
+    trees = [place.path for place in locator.standard_modules(kernel) if os.path.isdir(place.path)]
+    sources = {source.path: source for path in (found.path, *trees[:1]) for source in sources_in(path)}
+    with ended_by_sigterm(), progress() as advance:
+        status = add_sources(list(sources.values()), cache, options, advance)
     return max(status, _complain_of_notes(cache))
 
 

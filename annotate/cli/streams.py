@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: What is read at once; a pipe gives what it has, up to this. Larger ones are no faster and take more memory.
-CHUNK = 1 << 16
+#: What is read at once; a pipe gives what it has, up to this. Larger pieces are no faster and keep more lines in work.
+CHUNK = 1 << 15
 
 
 class OutputClosedError(Exception):

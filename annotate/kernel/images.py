@@ -229,7 +229,7 @@ class Images:
         """Open every kernel file that the user named; return what is wrong with those that cannot be used."""
         errors: list[AnnotateError] = list(self._locator.check())
         broken = {error.source for error in errors}
-        for candidate in self._locator.kernels():
+        for candidate in self._locator.named_kernels():
             if candidate.explicit and candidate.path not in broken:
                 opened = self._open(candidate)
                 if isinstance(opened, AnnotateError):

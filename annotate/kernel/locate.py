@@ -15,12 +15,17 @@ from annotate.model import KernelId
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from annotate.cache import TableCache
+
 #: Endings of module files, longest first; what is cut off leaves the module's name.
 MODULE_ENDINGS = tuple(kind + packing for kind in (".ko.debug", ".ko") for packing in ("", ".xz", ".zst", ".gz"))
 
 
 #: How files of tables are called.
 TABLE_ENDING = ".lineinfo"
+
+#: How packages are called that are read without being installed: see ``packages.py``.
+PACKAGE_ENDINGS = (".deb", ".rpm")
 
 #: Where distributions put a kernel with debug info, below the root: ``{r}`` is its release.
 KERNEL_PLACES = (
@@ -82,6 +87,7 @@ class SearchPlaces(NamedTuple):
     kernels: Sequence[str] = ()  #: -k: files or folders
     modules: Sequence[str] = ()  #: -m: files or folders
     beside: Sequence[str] = ()  #: folders of the logs
+    cache: TableCache | None = None  #: tables that were made before
     root: str | None = None  #: whose standard places are searched; None: none are
     kernel: KernelId = UNKNOWN  #: the kernel of logs that name none
 
@@ -128,10 +134,15 @@ class Locator:
                 errors.append(UnreadableFileError(path, f"cannot be read: {error.strerror}"))
         return errors
 
+    def named_kernels(self) -> Iterator[Candidate]:
+        """Those that the user named, and those in the trees that the user named."""
+        return self._candidates("-k", self._places.kernels, is_kernel_name)
+
     def kernels(self, kernel: KernelId = UNKNOWN) -> Iterator[Candidate]:
         """Files that may be this kernel, or tables that may hold it."""
-        yield from self._candidates("-k", self._places.kernels, is_kernel_name)
+        yield from self.named_kernels()
         yield from self._beside(is_kernel_name)
+        yield from self._cached(kernel)
         yield from (place for place in self.standard_kernels(kernel) if os.path.isfile(place.path))
 
     def modules(self, name: str, kernel: KernelId = UNKNOWN, build_id: str = "") -> Iterator[Candidate]:
@@ -144,6 +155,7 @@ class Locator:
         yield from self._candidates("-m", self._places.modules, is_wanted)
         yield from self._candidates("-k", self._places.kernels, is_wanted)
         yield from self._beside(is_wanted)
+        yield from self._cached(kernel)
         for place in self.standard_modules(kernel, build_id):
             if os.path.isdir(place.path):
                 for found in self._walk(place.path):
@@ -151,6 +163,20 @@ class Locator:
                         yield Candidate(found, place.reason, explicit=False)
             elif os.path.isfile(place.path):
                 yield place
+
+    def _cached(self, kernel: KernelId) -> Iterator[Candidate]:
+        """The tables of this kernel that were made before."""
+        cache = self._places.cache
+        if cache is None:
+            return
+        build_id = kernel.build_id
+        if build_id:
+            path = cache.find(build_id)
+            if path is not None:
+                yield Candidate(path, f"in the cache, build id {build_id}", explicit=False)
+        elif release := self._release(kernel):
+            for path in cache.of_release(release):
+                yield Candidate(path, f"in the cache, kernel {release}", explicit=False)
 
     def standard_kernels(self, kernel: KernelId) -> Iterator[Candidate]:
         """Every standard place for a kernel, whether there is anything or not."""

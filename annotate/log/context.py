@@ -15,7 +15,7 @@ import regex
 from annotate.model import Frame, KernelId, PcKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
 _BANNER = regex.compile(rb"\bLinux version (?P<release>[^\s]{1,256}) (?P<version>\([^\n]{0,1024}?#[0-9][^\n]*)")
 _CPU_LINE = regex.compile(
@@ -67,6 +67,10 @@ CUES = (
 def may_tell(body: bytes) -> bool:
     """A cheap test: false where ``LogContext.observe`` takes nothing from the line."""
     return any(map(body.__contains__, CUES))
+
+
+#: The instruction pointer of a register dump decides what the entries of the trace below it mean.
+_ARMING = frozenset({"instruction_pointer", "program_counter"})
 
 
 class Bound(Enum):
@@ -170,13 +174,17 @@ class LogContext:
     def _forget_pc(self) -> None:
         self._pc = self.pc_text = None
 
-    def place(self, frames: Iterable[Frame], body: bytes) -> list[Frame]:
+    def place(self, frames: list[Frame], body: bytes) -> list[Frame]:
         """Let the trace around them correct what the frames of one line, ``body``, mean on their own.
 
         A trace entry that repeats the interrupted instruction pointer (``RIP:``, ``pc :``) of the dump above it is that
         pc, not a return address. Nor is the entry behind ``Last Breaking-Event-Address:`` one: it is the branch that
         was taken last (``show_last_breaking_event()``, ``arch/s390/kernel/dumpstack.c``).
         """
+        if len(frames) == 1 and self._pc is None and not self.is_branch_next:
+            (only,) = frames
+            if only.in_trace and not only.build_id and only.format not in _ARMING:
+                return frames  # most entries of most traces
         boot = self.boots[-1]
         placed = []
         for frame in frames:
@@ -184,7 +192,7 @@ class LogContext:
             pc = frame.pc
             if frame.build_id:
                 boot.build_ids[_text(frame.module)] = _text(frame.build_id)
-            if frame.format in ("instruction_pointer", "program_counter"):
+            if frame.format in _ARMING:
                 self._pc = identity
                 self.pc_text = frame.symbol or b"%x" % (frame.address or 0)
             elif frame.in_trace and pc is PcKind.RETURN and (identity == self._pc or self.is_branch_next):

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 #: What is searched for: the mark of a frame, the beginning of a dump, that of a boot. Each costs 0.3 to 0.7 ns a
 #: byte, so there are no more: ``Kernel Offset:`` and all others stand close behind one of these.
-MARKS = (b"+0x", b" Comm: ", b"Linux version ")
+MARKS = (b"Linux version ", b"+0x", b" Comm: ")
+#: Those behind which nothing is read for their own sake.
+_FACTS = (b"Linux version ", b"Kernel Offset: ")
 
 #: Bytes that are read line by line: behind a frame (the rest of an oops takes about 3 000), behind the line that begins
 #: a dump (its instruction pointer comes next), and at the start of a log.
@@ -113,7 +115,7 @@ class LineScanner:
         """Count the long line that is passing through, once, if it holds anything that would have been read."""
         if self._long_line_end is not None:
             data = self._long_line_end + data
-            if self._next_mark(data, 0, len(data), [0] * len(self._marks)) >= 0:
+            if self._next_mark(data, 0, len(data), [0] * len(self._marks))[0] >= 0:
                 self.lines_too_long += 1
                 self._long_line_end = None
             else:
@@ -133,7 +135,7 @@ class LineScanner:
                 start = end
                 continue
             end = data.find(b"\n", start + self._max_line) + 1 or len(data)
-            self.lines_too_long += self._next_mark(data, start, end, [start] * len(self._marks)) >= 0
+            self.lines_too_long += self._next_mark(data, start, end, [start] * len(self._marks))[0] >= 0
             self.lines_read += data.endswith(b"\n", start, end)
             self._before = b""
             yield self._block(data[start:end])
@@ -156,10 +158,12 @@ class LineScanner:
                 self.lines_read += passage.count(b"\n")
                 yield LogPassage(number, passage, before)
             else:
-                mark = self._next_mark(data, start, end, marks)
+                mark, word = self._next_mark(data, start, end, marks)
                 stop = end if mark < 0 else data.rfind(b"\n", start, mark) + 1 or start
                 if mark >= 0:
-                    self._attentive_until = self.position + mark - start + 1
+                    # The line of the mark, and what would be read behind it if it begins a dump: in one passage.
+                    attention = 1 if word in _FACTS else ATTENTION_TO_DUMPS
+                    self._attentive_until = self.position + mark - start + attention
                 if stop > start:
                     self._before = self._last_line(data, start, stop)
                     if self.counts_lines:
@@ -172,13 +176,13 @@ class LineScanner:
         end = stop - 1 if data.endswith(b"\n", start, stop) else stop
         return data[max(data.rfind(b"\n", start, end) + 1, start, end - _BEFORE) : end]
 
-    def _next_mark(self, data: bytes, start: int, end: int, places: list[int]) -> int:
-        """Where the next mark begins, -1 for none; ``places`` remembers where each of them stands next."""
-        first = -1
+    def _next_mark(self, data: bytes, start: int, end: int, places: list[int]) -> tuple[int, bytes]:
+        """Where the next mark begins, -1 for none, and which; ``places`` remembers where each of them stands next."""
+        first, word = -1, b""
         for number, mark in enumerate(self._marks):
             place = places[number]
             if 0 <= place <= start:
                 place = places[number] = data.find(mark, start, end)
             if place >= 0 and (first < 0 or place < first):
-                first = place
-        return first
+                first, word = place, mark
+        return first, word

@@ -70,7 +70,7 @@ def is_open(body: bytes, frames: Sequence[Frame]) -> bool:
     """Whether the next line may complete the last frame: with its module, or where its size was cut off."""
     if not frames or frames[-1].module or frames[-1].annotated or not frames[-1].symbol:
         return False
-    return _OPEN.fullmatch(body, frames[-1].end) is not None
+    return frames[-1].end == len(body) or _OPEN.fullmatch(body, frames[-1].end) is not None
 
 
 def frames_across(before: bytes, body: bytes) -> list[Frame] | None:
