@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 #: What is read at once; a pipe gives what it has, up to this. Larger pieces are no faster and keep more lines in work.
-CHUNK = 1 << 15
+CHUNK = 1 << 16
 
 
 class OutputClosedError(Exception):
