@@ -54,8 +54,18 @@ class Summary:
         return sum(count for cause, count in self.missing.items() if cause not in NOT_MISSED)
 
     def sentences(self) -> Iterable[str]:
-        """One sentence a module and cause, the most frequent first; none when nothing was missed."""
+        """One sentence a module and cause, the most frequent first; none when nothing was missed.
+
+        Where there is nothing of the kernel, that is said of its modules too, in the same sentence.
+        """
         causes = [(cause, count) for cause, count in self._causes.most_common() if cause[1] not in NOT_MISSED]
+        kernel = next((cause for cause, _ in causes if cause[1] is Missing.NO_KERNEL), None)
+        if kernel is not None:
+            modules = sum(count for cause, count in causes if cause[1] is Missing.NO_MODULE)
+            causes = [(cause, count) for cause, count in causes if cause[1] is not Missing.NO_MODULE]
+            if modules:
+                name = f"{kernel[0]} and {modules} in its modules"
+                causes = [((name, *cause[1:]) if cause == kernel else cause, count) for cause, count in causes]
         for number, ((module, missing, detail), count) in enumerate(causes):
             head = f"{self.annotated} of {self.frames} frames annotated; " if number == 0 else ""
             tail = f" ({detail})" if detail else ""

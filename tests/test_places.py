@@ -155,10 +155,11 @@ def test_a_log_of_a_kernel_that_is_not_here_passes_through_with_what_to_install(
     put(files.kernel, tmp_path, "usr/lib/debug/boot/vmlinux-{r}")
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/os-release").write_text("ID=debian\n")
-    log = b"Linux version 5.0.0 (gcc) #1 SMP\n" + files.frame
+    log = b"Linux version 5.0.0 (gcc) #1 SMP\n" + files.frame + files.module_frame
     ran = run(tmp_path, log=log)
     assert (ran.status, ran.output) == (0, log)
     assert ran.complaints.count("\n") == 1
+    assert "1 in the kernel and 1 in its modules" in ran.complaints
     assert "'apt install linux-image-5.0.0-dbg' may bring it" in ran.complaints
 
 
