@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -448,6 +450,19 @@ def test_the_instruction_pointer_repeated_in_the_trace_is_exact_there_too() -> N
     lines = _annotate([log], _small_world()).splitlines()
     assert lines[2] == b" plain+0x4/0x40 (@@plain.c:2)"
     assert lines[4] == b" plain+0x4/0x40 (@@plain.c:1)"
+
+
+def test_a_line_of_a_hundred_thousand_frames_does_not_hang() -> None:
+    # A guard against work for each frame that grows with the line; no statement about speed.
+    script = (
+        "from annotate.annotator import *; from annotate.resolve import Absence; from annotate.model import Missing\n"
+        "class Nothing:\n"
+        "    def image_for(self, module, build_id, kernel): return Absence(Missing.NO_KERNEL, '')\n"
+        "annotator = Annotator(Nothing(), LogFacts())\n"
+        "pieces = [*annotator.feed(b'f+0x1/0x2[' * 100_000 + b'\\n'), *annotator.flush()]\n"
+        "assert len(pieces[0].resolutions) == 100_000"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=30)
 
 
 def test_text_without_frames_is_handed_on_as_it_is() -> None:

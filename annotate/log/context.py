@@ -186,6 +186,8 @@ class LogContext:
             if only.in_trace and not only.build_id and only.format not in _ARMING:
                 return frames  # most entries of most traces
         boot = self.boots[-1]
+        if not boot.arch and frames and not frames[0].in_trace:
+            boot.arch = next((arch for word, arch in _ARCHES if word in body), "")
         placed = []
         for frame in frames:
             identity = (frame.symbol or frame.address, frame.offset, frame.size, frame.module)
@@ -197,8 +199,6 @@ class LogContext:
                 self.pc_text = frame.symbol or b"%x" % (frame.address or 0)
             elif frame.in_trace and pc is PcKind.RETURN and (identity == self._pc or self.is_branch_next):
                 pc = PcKind.EXACT
-            if not frame.in_trace and not boot.arch:
-                boot.arch = next((arch for word, arch in _ARCHES if word in body), "")
             self.is_branch_next = False
             placed.append(frame if pc is frame.pc else frame._replace(pc=pc))
         return placed
