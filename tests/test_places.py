@@ -285,6 +285,17 @@ def test_the_doctor_takes_a_log_and_says_why_nothing_fits(files: Files, tmp_path
     assert "  nothing fits" in text
 
 
+def test_every_place_and_its_verdict_are_said_with_v(files: Files, tmp_path: Path) -> None:
+    put(build_kernel(tmp_path / "x/vmlinux", release="6.9.9"), tmp_path, KERNEL_PLACES[1][0])
+    put(files.kernel, tmp_path, KERNEL_PLACES[-1][0])
+    log = BANNER + files.frame
+    complaints = run(tmp_path, "-v", log=log).complaints
+    for number, (place, reason) in enumerate(KERNEL_PLACES):
+        verdict = "opened" if number in (1, len(KERNEL_PLACES) - 1) else "absent"
+        assert f"tried {tmp_path / place.format(r=RELEASE)} ({reason}): {verdict}" in complaints
+    assert f"using {tmp_path / KERNEL_PLACES[-1][0].format(r=RELEASE)}" in complaints
+
+
 # The cache.
 
 

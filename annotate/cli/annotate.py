@@ -143,7 +143,8 @@ class _Run:
         kernels = [path for given in options.kernel for path in self._unpacked(given)]
         places = SearchPlaces(kernels, options.modules, tuple(beside), self._cache, root, self._assumed)
         fetch = servers(self._note) if options.debuginfod else None
-        self._images = Images(Locator(places), self._complain, self._note, fetch)
+        locator = Locator(places, lambda place: self._note(f"tried {place.path} ({place.reason}): absent"))
+        self._images = Images(locator, self._complain, self._note, fetch)
         self._renderer: Renderer = make_renderer(options.format, RenderOptions(options.inlines, options.demangle))
         self._output = Output()
         self._summary = Summary()

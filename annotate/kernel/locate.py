@@ -113,10 +113,14 @@ def is_table_name(path: str) -> bool:
 
 
 class Locator:
-    """Finds candidates. Folders are walked once, when first needed."""
+    """Finds candidates. Folders are walked once, when first needed.
 
-    def __init__(self, places: SearchPlaces) -> None:
+    ``absent`` is told of every standard place at which there is nothing.
+    """
+
+    def __init__(self, places: SearchPlaces, absent: Callable[[Candidate], None] = lambda _candidate: None) -> None:
         self._places = places
+        self._absent = absent
         self._trees: dict[str, list[str]] = {}
         self._unreadable: dict[str, None] = {}  # folders within the trees
 
@@ -143,7 +147,11 @@ class Locator:
         yield from self.named_kernels()
         yield from self._beside(is_kernel_name)
         yield from self._cached(kernel)
-        yield from (place for place in self.standard_kernels(kernel) if os.path.isfile(place.path))
+        for place in self.standard_kernels(kernel):
+            if os.path.isfile(place.path):
+                yield place
+            else:
+                self._absent(place)
 
     def modules(self, name: str, kernel: KernelId = UNKNOWN, build_id: str = "") -> Iterator[Candidate]:
         """Files that may be the module ``name`` (``_`` and ``-`` are the same), or tables that may hold it."""
@@ -163,6 +171,8 @@ class Locator:
                         yield Candidate(found, place.reason, explicit=False)
             elif os.path.isfile(place.path):
                 yield place
+            else:
+                self._absent(place)
 
     def _cached(self, kernel: KernelId) -> Iterator[Candidate]:
         """The tables of this kernel that were made before."""
