@@ -620,7 +620,7 @@ def test_a_cache_that_cannot_be_used_is_one_sentence(world: World, tmp_path: Pat
     assert "Not a directory" in done.stderr
 
 
-@pytest.mark.parametrize("arguments", [("add",), (), ("prune", "--limit", "much"), ("add", "x", "--jobs", "0")])
+@pytest.mark.parametrize("arguments", [(), ("prune", "--limit", "much"), ("add", "x", "--jobs", "0")])
 def test_wrong_usage_is_status_2(arguments: Sequence[str], tmp_path: Path) -> None:
     done = run(*arguments, folder=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")

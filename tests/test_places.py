@@ -315,6 +315,12 @@ def test_what_was_put_into_the_cache_answers_when_the_debug_info_is_gone(files: 
     assert "in the cache" in ran.complaints
 
 
+def test_without_a_source_and_a_kernel_to_find_the_cache_says_so(tmp_path: Path) -> None:
+    ran = run(tmp_path, "cache", "add", program="annotate.cli.lineinfo")
+    assert (ran.status, ran.output) == (1, b"")
+    assert ran.complaints.startswith("lineinfo: cache add: nothing of any kernel is here: ")
+
+
 def test_a_package_is_taken_as_a_kernel_and_unpacked_once(files: Files, tmp_path: Path) -> None:
     if shutil.which("dpkg-deb") is None:
         pytest.skip("dpkg-deb is not here")
