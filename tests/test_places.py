@@ -236,6 +236,18 @@ def test_a_log_that_names_no_kernel_is_asked_of_the_one_that_runs_or_is_named(fi
     assert run(tmp_path, "-r", "5.0.0", log=files.frame).output == files.frame
 
 
+def test_the_build_id_of_the_running_kernel_is_that_of_its_own_logs(tmp_path: Path) -> None:
+    kernel = build_kernel(tmp_path / "vmlinux", build_id=BUILD_ID)
+    first = extent(kernel, "first")
+    put(kernel, tmp_path, f"usr/lib/debug/.build-id/{BUILD_ID[:2]}/{BUILD_ID[2:]}.debug")
+    log = BANNER + b" %s\n" % first.frame(first.size - 1)
+    assert run(tmp_path, log=log).output == log
+    _running_in(tmp_path, "#1 SMP")
+    assert b" (fs/first.c:" in run(tmp_path, log=log).output
+    _running_in(tmp_path, "#2 SMP")
+    assert run(tmp_path, log=log).output == log
+
+
 @pytest.mark.parametrize(
     ("os_release", "command"),
     [

@@ -144,7 +144,7 @@ class _Run:
         places = SearchPlaces(kernels, options.modules, tuple(beside), self._cache, root, self._assumed)
         fetch = servers(self._note) if options.debuginfod else None
         locator = Locator(places, lambda place: self._note(f"tried {place.path} ({place.reason}): absent"))
-        self._images = Images(locator, self._complain, self._note, fetch)
+        self._images = Images(locator, self._complain, self._note, fetch, running_here)
         self._renderer: Renderer = make_renderer(options.format, RenderOptions(options.inlines, options.demangle))
         self._output = Output()
         self._summary = Summary()

@@ -17,7 +17,7 @@ from annotate.debuginfo.elf import SHT_SYMTAB, ElfFile
 from annotate.debuginfo.embedded import EmbeddedImage, table_sections
 from annotate.debuginfo.image import DebugImage
 from annotate.errors import AnnotateError, NoDebugInfoError, UnreadableFileError, UnrecognisedFileError
-from annotate.kernel.identify import are_builds_apart, kernel_of
+from annotate.kernel.identify import are_builds_apart, kernel_of, with_build_id
 from annotate.kernel.locate import Candidate
 from annotate.model import KernelId, Missing
 from annotate.resolve import Absence
@@ -215,14 +215,16 @@ class Images:
         warn: Callable[[str], None],
         note: Callable[[str], None],
         fetch: Fetch | None = None,
+        here: KernelId | None = None,
     ) -> None:
         self._locator = locator
         self._fetch = fetch
+        self._here = here or KernelId()  # the kernel that runs here: its build id is known where a log's is not
         self._warn = warn
         self._note = note
         self._warned: set[str] = set()
         self._opened: dict[str, OpenFile[Image] | OpenTable | AnnotateError] = {}
-        self._answers: dict[tuple[bytes, bytes, str, str], Image | Absence] = {}
+        self._answers: dict[tuple[bytes, bytes, str, str, str], Image | Absence] = {}
         self.used: list[OpenFile[Image]] = []  #: those that were taken
 
     def open_explicit(self) -> list[AnnotateError]:
@@ -242,9 +244,10 @@ class Images:
 
     def image_for(self, module: bytes, build_id: bytes, kernel: KernelId) -> Image | Absence:
         """See ``annotate.resolve.ImageSource``."""
-        key = (module, build_id, kernel.release, kernel.build_id)
+        key = (module, build_id, kernel.release, kernel.version, kernel.build_id)
         answer = self._answers.get(key)
         if answer is None:
+            kernel = with_build_id(kernel, self._here)
             answer = self._answers[key] = self._choose(module, build_id, kernel)
         return answer
 
