@@ -138,10 +138,10 @@ class _Run:
         beside = dict.fromkeys(os.path.dirname(log) or "." for log in self._logs if log != "-")
         root = os.environ.get("LINEINFO_SYSROOT") or "/"
         running_here = running(root)
-        self._assumed = KernelId(options.release) if options.release else running_here
+        assumed = KernelId(options.release) if options.release else running_here
         self._cache = TableCache()
         kernels = [path for given in options.kernel for path in self._unpacked(given)]
-        places = SearchPlaces(kernels, options.modules, tuple(beside), self._cache, root, self._assumed)
+        places = SearchPlaces(kernels, options.modules, tuple(beside), self._cache, root, assumed)
         fetch = servers(self._note) if options.debuginfod else None
         locator = Locator(places, lambda place: self._note(f"tried {place.path} ({place.reason}): absent"))
         self._images = Images(locator, self._complain, self._note, fetch, running_here)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 PROGRAM = "lineinfo"
 COMMANDS = ("cache",)
 
-EXIT_DONE, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
+EXIT_DONE, EXIT_FAILED = 0, 1
 
 _SIZE = re.compile(r"(?P<number>\d{1,15})(?P<unit>[kKMGT]?)(?:i?B)?")
 _UNITS = {"": 0, "k": 10, "K": 10, "M": 20, "G": 30, "T": 40}
