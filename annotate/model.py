@@ -253,3 +253,29 @@ NOTHING_COUNTED = Tally()
 #: A line that holds no frame: all of it stands in front of this.
 QUIET = Remembered(b"", b"")
 QUIET.is_ready = True
+
+
+class Subsystem(NamedTuple):
+    """An entry of MAINTAINERS, and why it is named."""
+
+    title: str
+    status: str  #: ``Maintained``, ``Supported``, ...; empty where the entry says none
+    maintainers: tuple[str, ...]  #: the values of ``M:``, as they stand there
+    reviewers: tuple[str, ...]  #: of ``R:``
+    lists: tuple[str, ...]  #: of ``L:``
+    trees: tuple[str, ...]  #: of ``T:``
+    why: str  #: the pattern that matched: ``F: net/ipv6/``
+
+
+class Crash(NamedTuple):
+    """One report in a log, as triage sees it. What is not known is None or empty."""
+
+    title: str  #: ``KASAN: use-after-free in ip6_send_skb``
+    line: int  #: at which it begins, from 1
+    frame: str | None  #: the name of the function that matters
+    file: str | None
+    location_line: int | None
+    why: str  #: why that frame, as a clause for people
+    files: tuple[str, ...]  #: along the trace, each once, innermost first
+    subsystems: tuple[Subsystem, ...]  #: the best one first
+    signature: str  #: equal for crashes with the same reliable frames; empty where there is none
