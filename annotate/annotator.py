@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from annotate.memory import Memory
     from annotate.model import Callee, Frame, KernelId, LogPassage
-    from annotate.resolve import ImageSource
+    from annotate.resolve import ImageSource, RunningKernel
 
 #: Lines that a raw address waits for the slide of its kernel, where the log cannot be read ahead.
 PATIENCE = 5000
@@ -37,6 +37,7 @@ class LogFacts(NamedTuple):
     slide: int | None = None  #: a KASLR offset that overrides the log's own
     kernel: KernelId | None = None  #: the kernel to assume until the log names one
     ahead: Callable[[int], Iterable[bytes]] | None = None  #: its bytes from a position on, where it can be read ahead
+    running: RunningKernel | None = None  #: the kernel that runs here, where it can be asked
 
 
 class Wait(Enum):
@@ -61,6 +62,7 @@ class Annotator:
         self._resolver = Resolver(images, facts.slide)
         self._memory = memory
         self._ahead = facts.ahead
+        self._running = facts.running
         self._looked_ahead: set[int] = set()  # boots
         self._queue: list[Unanswered | LogBlock | Repeats] = []
         self._unprepared: list[Unanswered] = []
@@ -108,6 +110,7 @@ class Annotator:
             if item.completes:
                 self._reopen()
             self._unprepared.append(item)
+            self._ask_running_kernel(item)
             self._look_for_slide(item)
         self._queue.append(item)
         if not self._reader.is_careful:
@@ -120,6 +123,14 @@ class Annotator:
             self._resolver.set_slide(context.facts.boot, context.slide)
         if self._memory is not None:
             self._memory.select(context.facts.kernel, self._resolver.slide_of(context.facts.boot))
+
+    def _ask_running_kernel(self, item: Unanswered) -> None:
+        """Learn what the raw addresses of a line are, if the kernel that runs here has printed it."""
+        for frame in item.frames if self._running is not None else ():
+            if frame.address is not None and not frame.symbol:
+                named = self._running.name(frame, item.line.body, item.facts.kernel)  # type: ignore[union-attr]
+                if named is not None and self._resolver.learn_name(named, item.facts):
+                    self._see_facts()
 
     def _look_for_slide(self, item: Unanswered) -> None:
         """Learn it from a line that shows it; from a line that may need it on, answer nothing from memory."""

@@ -83,6 +83,13 @@ class ImageSource(Protocol):
         """The image of a module (of the kernel itself when ``module`` is empty)."""
 
 
+class RunningKernel(Protocol):
+    """The kernel that runs here, as far as it can be asked."""
+
+    def name(self, frame: Frame, line: bytes, kernel: KernelId) -> Frame | None:
+        """A frame that is a raw address, with its symbol; None unless this boot is certain to have printed ``line``."""
+
+
 #: Frames of a boot that are asked for its slide: those of another kernel's log would be asked for ever, at 20 ms each.
 _ATTEMPTS = 32
 
@@ -108,6 +115,7 @@ class Resolver:
         self._slide = slide
         self._slides: dict[int, int] = {}  # by boot: printed by the kernel, or from a line with address and symbol
         self._attempts: dict[int, int] = {}  # by boot, to learn its slide
+        self._named: dict[tuple[int, RunAddr | None], Frame] = {}  # by boot: addresses in modules
 
     def prepare(self, frames: Iterable[Frame], kernel: KernelId) -> None:
         """Look the symbols of many frames up together."""
@@ -147,6 +155,13 @@ class Resolver:
         self._slides[facts.boot] = slide
         return True
 
+    def learn_name(self, frame: Frame, facts: Facts) -> bool:
+        """The symbol at an address, from the kernel itself; whether the slide of its boot became known."""
+        if frame.module:
+            self._named[facts.boot, frame.address] = frame
+            return False
+        return self.learn_slide(frame, facts)
+
     def resolve(
         self, frames: Sequence[Frame], facts: Facts, callee: Callable[[], LinkAddr | None] | None = None
     ) -> Answer:
@@ -157,9 +172,10 @@ class Resolver:
         said = UNKNOWN_CALLEE
         for number, frame in enumerate(frames):
             evidence = None if number else callee
-            resolution, settled, symbols = self._resolve(frame, facts.kernel, slide, evidence)
-            resolutions.append(resolution)
-            is_lasting = is_lasting and not settled
+            named = None if frame.symbol or not self._named else self._named.get((facts.boot, frame.address))
+            resolution, settled, symbols = self._resolve(named or frame, facts.kernel, slide, evidence)
+            resolutions.append(resolution if named is None else resolution._replace(frame=frame))
+            is_lasting = is_lasting and not settled and named is None
             if slide is None and frame.address is not None:
                 is_lasting = False
                 needs_slide = needs_slide or settled or resolution.missing is Missing.NO_OFFSET

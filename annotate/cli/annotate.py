@@ -16,6 +16,7 @@ from annotate.cli.streams import LogSource, Output, OutputClosedError, complain
 from annotate.errors import AnnotateError
 from annotate.kernel.identify import running
 from annotate.kernel.images import Images, kind_of
+from annotate.kernel.live import RunningKernel
 from annotate.kernel.locate import PACKAGE_ENDINGS, Locator, SearchPlaces
 from annotate.memory import Memory
 from annotate.model import AnnotatedLine, KernelId, Repeats
@@ -139,6 +140,7 @@ class _Run:
         root = os.environ.get("LINEINFO_SYSROOT") or "/"
         running_here = running(root)
         assumed = KernelId(options.release) if options.release else running_here
+        self._running = RunningKernel(root, running_here)
         self._cache = TableCache()
         kernels = [path for given in options.kernel for path in self._unpacked(given)]
         places = SearchPlaces(kernels, options.modules, tuple(beside), self._cache, root, assumed)
@@ -198,7 +200,8 @@ class _Run:
 
     def _annotate(self, log: str, descriptor: int) -> None:
         source = LogSource(descriptor)
-        facts = LogFacts(self._options.kaslr_offset, ahead=source.ahead if source.is_seekable else None)
+        ahead = source.ahead if source.is_seekable else None
+        facts = LogFacts(self._options.kaslr_offset, ahead=ahead, running=self._running)
         annotator = Annotator(self._images, facts, Memory() if self._renderer.remembers else None)
         annotator.scanner.counts_lines = not self._renderer.remembers
         while True:
