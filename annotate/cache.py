@@ -119,8 +119,7 @@ class TableCache:
         path = self.find(build_id)
         try:
             if path is not None and is_enough(path):
-                with contextlib.suppress(OSError):  # others may have filled it for us, where we may not write
-                    self._sweep()
+                self.tidy()
                 return path
             if not self._make_folder():
                 return None
@@ -186,6 +185,12 @@ class TableCache:
             with contextlib.suppress(OSError):
                 os.unlink(path)
             os.close(descriptor)
+
+    def tidy(self) -> None:
+        """Remove what killed processes have left, where that can be done."""
+        with contextlib.suppress(OSError):  # others may have filled it for us, where we may not write
+            if self._is_ours():
+                self._sweep()
 
     def _sweep(self) -> None:
         """Remove what killed processes have left: what is of a lock that nobody holds."""
@@ -279,9 +284,7 @@ class TableCache:
         The table ``keep`` stays. Returns what was removed. Processes that have such a table open keep what they see.
         """
         entries = self.entries()
-        with contextlib.suppress(OSError):  # finding the tables said why
-            if self._is_ours():
-                self._sweep()
+        self.tidy()
         excess = sum(entry.size for entry in entries) - limit
         removed: list[Entry] = []
         for entry in reversed(entries):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +14,7 @@ from annotate.model import Frame, KernelId, PcKind, RunAddr
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 SLIDE = 0xFFFF_FFFF_9C00_0000  # the small kernel is linked low; the grammar wants a kernel's address
 MODULE_BASE = 0xFFFF_FFFF_C060_0000

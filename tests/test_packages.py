@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
-from fake_world import BUILD_ID, build_kernel, build_module
+from fake_world import BUILD_ID, build_kernel, build_module, extent
 
 from annotate.cache import TableCache
 from annotate.errors import AnnotateError, DamagedFileError, NoDebugInfoError, UnsupportedFileError
@@ -333,6 +333,40 @@ def test_a_workspace_is_beside_the_output_or_in_tmpdir(tmp_path: Path, monkeypat
     with workspace(str(tmp_path / "out")) as folder:
         assert os.path.dirname(folder) == str(tmp_path / "other")
     assert not os.path.exists(folder)
+
+
+def test_what_a_killed_build_left_is_removed_by_the_next_one_and_nothing_else(tmp_path: Path) -> None:
+    abandoned, fresh, target = tmp_path / ".unpacked.old", tmp_path / ".unpacked.new", tmp_path / "precious"
+    for folder in (abandoned, fresh, target):
+        folder.mkdir()
+        (folder / "file").touch()
+    (tmp_path / ".unpacked.link").symlink_to(target)
+    long_ago = time.time() - 3600
+    for folder in (abandoned, target):
+        os.utime(folder, (long_ago, long_ago))
+    with workspace(str(tmp_path / "out")) as mine:
+        os.utime(mine, (long_ago, long_ago))
+        with workspace(str(tmp_path / "other")):
+            assert os.path.exists(mine)  # in use, however old
+    assert sorted(os.listdir(tmp_path)) == [".unpacked.link", ".unpacked.new", "precious"]
+    assert (target / "file").exists()
+
+
+def test_packages_are_asked_like_any_other_file(world: World, tmp_path: Path) -> None:
+    package = make_deb(world.root, tmp_path / "a.deb", "gzip")
+    kept = {"LINEINFO_CACHE": str(tmp_path / "cache")}
+    assert run("dump", package, **kept).stdout == dump(world.table)
+    told = run("info", package, **kept).stdout
+    assert told.startswith(f"{tmp_path}/cache/{BUILD_ID}.lineinfo: ")
+    assert told.count(" of a.deb") == 4
+    first = extent(world.root / FOLDER / "vmlinux", "first").frame(1).decode()
+    asked = run("lookup", "-k", package, first, **kept)
+    assert asked.stdout == run("lookup", "-k", world.table, first).stdout
+    assert "(fs/first.c:" in asked.stdout
+    (tmp_path / "file").touch()
+    done = run("info", package, LINEINFO_CACHE=str(tmp_path / "file"))
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert f"{package}: its table could not be kept: " in done.stderr
 
 
 # --- packages and the cache ---------------------------------------------------------------------------------------

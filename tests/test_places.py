@@ -286,6 +286,23 @@ def test_the_doctor_lists_every_place_with_its_verdict(files: Files, tmp_path: P
     assert f"  would be used: {tmp_path}/usr/lib/debug/boot/vmlinux-{RELEASE}, dwarf" in text
 
 
+def test_the_doctor_knows_the_cache_system_map_and_the_running_kernel(files: Files, tmp_path: Path) -> None:
+    _running_in(tmp_path, "#1 SMP")
+    put(files.kernel, tmp_path, "boot/System.map-{r}")
+    cached = run(tmp_path, "cache", "add", files.kernel, program="annotate.cli.lineinfo")
+    assert cached.status == 0
+    text = run(tmp_path, "doctor", program="annotate.cli.lineinfo").output.decode()
+    assert f"  fits: {tmp_path}/cache/{BUILD_ID}.lineinfo (in the cache, build id {BUILD_ID})" in text
+    assert f"  would be used: {tmp_path}/cache/{BUILD_ID}.lineinfo, table" in text
+    assert f"  symbols without lines, not used: {tmp_path}/boot/System.map-{RELEASE} (System.map)" in text
+    assert f"  cannot be read, or hides its addresses: {tmp_path}/proc/kallsyms" in text
+    for address, verdict in (("0" * 16, "cannot be read"), ("ffffffff81000000", "names the raw addresses")):
+        (tmp_path / "proc/kallsyms").write_text(f"{'0' * 16} A fixed_percpu_data\n{address} T _text\n")
+        text = run(tmp_path, "doctor", program="annotate.cli.lineinfo").output.decode()
+        assert f"  {verdict}" in text
+    assert "proc/kallsyms" not in run(tmp_path, "doctor", "6.9.9", program="annotate.cli.lineinfo").output.decode()
+
+
 def test_the_doctor_takes_a_log_and_says_why_nothing_fits(files: Files, tmp_path: Path) -> None:
     put(files.kernel, tmp_path, "usr/lib/debug/boot/vmlinux-{r}")
     log = tmp_path / "oops.log"

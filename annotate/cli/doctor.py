@@ -6,12 +6,13 @@ import os
 from typing import TYPE_CHECKING
 
 from annotate.annotator import Annotator, LogFacts
+from annotate.cache import TableCache
 from annotate.cli.streams import Output
 from annotate.errors import AnnotateError, UnreadableFileError
 from annotate.kernel.debuginfod import options_from_environment
 from annotate.kernel.identify import running
 from annotate.kernel.images import Images, OpenTable, fits, kind_of, open_file
-from annotate.kernel.locate import Locator, SearchPlaces, install_command, module_name
+from annotate.kernel.locate import SYMBOL_PLACES, Locator, SearchPlaces, install_command, module_name
 from annotate.model import KernelId, Missing
 from annotate.resolve import Absence
 
@@ -47,11 +48,11 @@ def run(options: argparse.Namespace) -> int:
         beside = (os.path.dirname(options.what) or ".",)
     else:
         kernels = [here if options.what == here.release else KernelId(options.what)]
-    locator = Locator(SearchPlaces(beside=beside, root=root, kernel=here))
+    locator = Locator(SearchPlaces(beside=beside, cache=TableCache(), root=root, kernel=here))
     output = Output()
     status = EXIT_DONE
     for kernel in kernels:
-        lines, is_found = _report(kernel, locator, root)
+        lines, is_found = _report(kernel, here, locator, root)
         output.write("".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape"))
         status = status if is_found else EXIT_NOTHING
     return status
@@ -78,7 +79,7 @@ def _kernels_of(log: str) -> list[KernelId]:
     return list(dict.fromkeys(boot.kernel for boot in annotator.context.boots if boot.kernel.release))
 
 
-def _report(kernel: KernelId, locator: Locator, root: str) -> tuple[list[str], bool]:
+def _report(kernel: KernelId, here: KernelId, locator: Locator, root: str) -> tuple[list[str], bool]:
     """What is said of one kernel, and whether there is anything for it."""
     name = kernel.release or "an unknown kernel"
     lines = [f"{name}{f', build id {kernel.build_id}' if kernel.build_id else ''}"]
@@ -88,6 +89,7 @@ def _report(kernel: KernelId, locator: Locator, root: str) -> tuple[list[str], b
     lines += [f"  {_verdict(place, kernel)}: {place.path} ({place.reason})" for place in looked_at]
     for place in locator.standard_modules(kernel):
         lines.append(f"  {_count(place.path)}: {place.path} ({place.reason})")
+    lines += _symbols_alone(kernel, here, root)
     lines += _servers()
     images = Images(locator, lambda _: None, lambda _: None)
     answer = images.image_for(b"", b"", kernel)
@@ -122,6 +124,26 @@ def _count(folder: str) -> str:
         return "absent"
     count = sum(bool(module_name(name)) for _, _, names in os.walk(folder) for name in names)
     return f"{count} modules"
+
+
+def _symbols_alone(kernel: KernelId, here: KernelId, root: str) -> Iterator[str]:
+    """What names functions and has no lines."""
+    for place in SYMBOL_PLACES if kernel.release and "/" not in kernel.release else ():
+        path = os.path.join(root, place.format(r=kernel.release))
+        yield f"  {'symbols without lines, not used' if os.path.isfile(path) else 'absent'}: {path} (System.map)"
+    if kernel == here and here.release:
+        path = os.path.join(root, "proc/kallsyms")
+        shown = _shows_addresses(path)
+        verdict = "names the raw addresses of this boot" if shown else "cannot be read, or hides its addresses"
+        yield f"  {verdict}: {path} (the kernel that runs here)"
+
+
+def _shows_addresses(path: str) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return any(line.partition(b" ")[0].strip(b"0") for line in file.readlines(1 << 16))
+    except OSError:
+        return False
 
 
 def _servers() -> Iterator[str]:

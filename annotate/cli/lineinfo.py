@@ -14,7 +14,7 @@ from annotate.cli.streams import Output, OutputClosedError, complain
 from annotate.debuginfo.generate import answers
 from annotate.debuginfo.image import DebugImage
 from annotate.errors import AnnotateError
-from annotate.kernel.images import OpenTable, open_file
+from annotate.kernel.images import OpenTable
 from annotate.log.context import Facts
 from annotate.model import Frame, KernelId, LinkAddr, Missing, PcKind, RunAddr
 from annotate.render.plain import PlainRenderer
@@ -50,7 +50,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     lookup = commands.add_parser("lookup", help="answer for frames or addresses")
-    lookup.add_argument("-k", "--kernel", required=True, metavar="FILE", help="a table, a vmlinux or a module")
+    lookup.add_argument(
+        "-k", "--kernel", required=True, metavar="FILE", help="a table, a vmlinux, a module or a package"
+    )
     lookup.add_argument(
         "--return",
         dest="is_return",
@@ -64,7 +66,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="function+0x1/0x2, or with [module]; 0xaddress as linked; - reads one a line from standard input",
     )
     dump = commands.add_parser("dump", help="print every row as 'address file:line'")
-    dump.add_argument("file", metavar="FILE", help="a table, a vmlinux or a module")
+    dump.add_argument("file", metavar="FILE", help="a table, a vmlinux, a module or a package")
     tables.add_commands(commands)
     emit.add_commands(commands)
     doctor.add_commands(commands)
@@ -123,7 +125,7 @@ class _OneFile:
 
 
 def _lookup(path: str, wanted: Iterable[str], pc: PcKind) -> int:
-    source = _OneFile(open_file(path))
+    source = _OneFile(tables.open_any(path))
     resolver = Resolver(source, slide=0)
     facts = Facts()
     output = Output()
@@ -202,7 +204,7 @@ def _answer(resolution: Resolution) -> str:
 
 
 def _dump(path: str) -> int:
-    opened = open_file(path)
+    opened = tables.open_any(path)
     output = Output()
     if not isinstance(opened, OpenTable):
         return _dump_image(opened.image, output)

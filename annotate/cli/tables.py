@@ -9,11 +9,12 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
+from annotate.cache import TableCache
 from annotate.cli.streams import Output, complain
 from annotate.errors import AnnotateError, UnreadableFileError
 from annotate.kernel.build import Options, build, sources_in
 from annotate.kernel.images import OpenTable, kind_of, open_file
-from annotate.kernel.packages import Unpacker, is_package, workspace
+from annotate.kernel.packages import Unpacker, is_package, table_of_package, workspace
 from annotate.kernel.wanted import wanted_symbols
 from annotate.tables.lineinfo_v1 import MAINTAINERS, VERSION, TableImage
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from annotate.kernel.build import Report, Source
+    from annotate.kernel.images import Image, OpenFile
 
 PROGRAM = "lineinfo"
 COMMANDS = ("build", "info")
@@ -55,7 +57,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     build_parser.add_argument("--maintainers", metavar="FILE", help="take the kernel's MAINTAINERS file along")
     info = commands.add_parser("info", help="say what a table holds")
-    info.add_argument("file", metavar="FILE", help="a table, a vmlinux or a module")
+    info.add_argument("file", metavar="FILE", help="a table, a vmlinux, a module or a package")
 
 
 def count(text: str) -> int:
@@ -168,8 +170,20 @@ def progress() -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
+def open_any(path: str) -> OpenFile[Image] | OpenTable:
+    """Open what the filter takes as ``-k``; of a package its table, made if need be. Raises AnnotateError."""
+    if not is_package(path):
+        return open_file(path)
+    cache = TableCache()
+    with ended_by_sigterm(), progress() as advance:
+        table = table_of_package(path, cache, Options(os.cpu_count() or 1), advance, complain_of)
+    if table is None:
+        raise UnreadableFileError(path, f"its table could not be kept: {'; '.join(cache.notes)}")
+    return open_file(table)
+
+
 def _info(path: str) -> int:
-    opened = open_file(path)
+    opened = open_any(path)
     output = Output()
     lines = list(_about_table(opened) if isinstance(opened, OpenTable) else [])
     if not isinstance(opened, OpenTable):

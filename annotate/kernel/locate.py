@@ -53,6 +53,9 @@ MODULE_TREES = (
 #: ``.build-id`` links of all distributions.
 BUILD_ID_PLACE = "usr/lib/debug/.build-id/{head}/{tail}.debug"
 
+#: Where the symbols of a kernel are without lines: of no use to the filter, but who asks is told so.
+SYMBOL_PLACES = ("boot/System.map-{r}", "usr/lib/modules/{r}/System.map", "usr/lib/debug/boot/System.map-{r}")
+
 #: What installs the debug info of a kernel, by ``ID`` or ``ID_LIKE`` of /etc/os-release; ``{r}`` is the release.
 INSTALL_COMMANDS = {
     "debian": "apt install linux-image-{r}-dbg",
