@@ -1,6 +1,6 @@
 """A cold run of the filter, beside llvm-symbolizer and addr2line on the same addresses, in turn, several rounds.
 
-    python bench/cold_run.py --vmlinux FILE [--log LOG]... [--rounds N]
+    python -m bench.cold_run --vmlinux FILE [--log LOG]... [--rounds N]
 
 Three questions are asked of the kernel: the frames of one real oops, 40 distinct frames of real traces, and 40 frames
 in 40 random functions (the worst case: hardly two in one unit). "Cold" means a fresh process and no cache of ours, the

@@ -7,10 +7,9 @@ import re
 from itertools import cycle
 from typing import TYPE_CHECKING, NamedTuple
 
-from cold_run import REPOSITORY
-
 from annotate.kernel.images import OpenTable, open_file
 from annotate.model import LinkAddr
+from bench.cold_run import REPOSITORY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

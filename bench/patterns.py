@@ -1,6 +1,6 @@
 """What each pattern of the log grammar costs on lines of a megabyte that are made of its own fragments.
 
-    python bench/patterns.py [--megabytes 1] [--rounds 3] [--worst 12]
+    python -m bench.patterns [--megabytes 1] [--rounds 3] [--worst 12]
 
 Every compiled pattern of the modules that read logs, and both of every row of the grammar, is run as it is used
 (searched for along the line, matched where a line or a piece of it begins, or backwards from its end) over lines that

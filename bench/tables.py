@@ -1,7 +1,7 @@
 """Tables of our own beside other formats and tools: their size, how they are built, what a look-up costs.
 
-    python bench/tables.py --vmlinux FILE [--modules FOLDER] [--rounds N] [--parts size,build,lookup,filter]
-    python bench/tables.py --tree FOLDER --parts tree
+    python -m bench.tables --vmlinux FILE [--modules FOLDER] [--rounds N] [--parts size,build,lookup,filter]
+    python -m bench.tables --tree FOLDER --parts tree
 
 Every figure is measured in the run but those marked "reference": they were measured once, elsewhere, of what is not
 at hand. "reached" compares with the target; where that is of seconds, it was set on a quiet machine, so the ratio
@@ -36,11 +36,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from cold_run import REPOSITORY, Case, Symbol, cases, read_symbols
-
 from annotate.model import LinkAddr
 from annotate.tables import lineinfo_v1
 from annotate.tables.lineinfo_v1 import TableFile, TableImage
+from bench.cold_run import REPOSITORY, Case, Symbol, cases, read_symbols
+from bench.machine import yardstick
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -535,15 +535,6 @@ def trees(bench: Benchmark, tree: Path) -> Iterator[Row]:
     )
 
 
-def _yardstick() -> str:
-    start = time.perf_counter()
-    for _ in range(10_000_000):
-        pass
-    seconds = time.perf_counter() - start
-    loads = " ".join(f"{load:.1f}" for load in os.getloadavg())
-    return f"load {loads}; ten million turns of an empty loop: {seconds:.2f} s"
-
-
 def _rows(options: argparse.Namespace, parts: Sequence[str], folder: Path) -> Iterator[Row]:
     if {"size", "build", "lookup", "filter"} & set(parts):
         if options.vmlinux is None:
@@ -584,13 +575,11 @@ def main() -> None:
     parts = options.parts.split(",")
     if unknown := set(parts) - set(PARTS):
         parser.error(f"no parts: {', '.join(sorted(unknown))}")
-    print(
-        f"{_yardstick()}\n\n| | ours | peer | ours / peer | target | reached |\n|---|---|---|---|---|---|", flush=True
-    )
+    print(f"{yardstick()}\n\n| | ours | peer | ours / peer | target | reached |\n|---|---|---|---|---|---|", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         for row in _rows(options, parts, Path(folder)):
             print(row, flush=True)
-    print(f"\n{_yardstick()}")
+    print(f"\n{yardstick()}")
 
 
 if __name__ == "__main__":

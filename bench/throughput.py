@@ -1,6 +1,6 @@
 """What long logs cost the filter: throughput, memory, hostile lines, start-up, and how live it is.
 
-    python bench/throughput.py [--table FILE] [--parts ordinary,few,...] [--rounds N] [--scale F] [--json FILE]
+    python -m bench.throughput [--table FILE] [--parts ordinary,few,...] [--rounds N] [--scale F] [--json FILE]
 
 The logs are made here, in a temporary folder, from the samples and from a seed: every run gets the same bytes. On each
 log the filter, ``cat`` and ``grep -c '+0x'`` run in turn, several rounds behind one to warm up; each as a whole
@@ -44,8 +44,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from cold_run import REPOSITORY
-from long_logs import (
+from bench.cold_run import REPOSITORY
+from bench.long_logs import (
     FRAME,
     SAMPLES,
     SEED,
@@ -60,6 +60,7 @@ from long_logs import (
     real_frames,
     write_log,
 )
+from bench.machine import yardstick
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -480,16 +481,6 @@ def _latencies(to: int, back: int) -> list[float]:
             raise RuntimeError(f"{line!r} came back as {came!r}")
         time.sleep(LIVE_PAUSE)
     return seconds
-
-
-def yardstick() -> str:
-    """How fast this machine is, now."""
-    start = time.perf_counter()
-    for _ in range(10_000_000):
-        pass
-    seconds = time.perf_counter() - start
-    loads = " ".join(f"{load:.1f}" for load in os.getloadavg())
-    return f"load {loads}; ten million turns of an empty loop: {seconds:.2f} s"
 
 
 def report(bench: Bench, parts: Sequence[str]) -> Iterator[str]:

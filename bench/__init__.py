@@ -1,0 +1,1 @@
+"""The filter and its tables beside other tools, in turn, on the same work: ``python -m bench``."""
