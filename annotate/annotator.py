@@ -212,9 +212,9 @@ class Annotator:
         item.callee = answer.callee
         if known is not None and answer.is_lasting:
             known.callee, known.is_open, known.is_ready = answer.callee, item.is_open, True
-            done.append(AnnotatedLine(item.line, answer.resolutions, len(item.head), known))
+            done.append(AnnotatedLine(item.line, answer.resolutions, len(item.head), known, item.facts.kernel))
         else:
-            done.append(AnnotatedLine(item.line, answer.resolutions))
+            done.append(AnnotatedLine(item.line, answer.resolutions, kernel=item.facts.kernel))
         return Wait.NOTHING
 
     def _prepare(self) -> None:

@@ -201,6 +201,7 @@ class AnnotatedLine(NamedTuple):
     resolutions: Sequence[Resolution]
     head: int = 0
     remembered: Remembered | None = None
+    kernel: KernelId = KernelId()  #: the kernel that wrote it, as far as the log has said
 
 
 class Callee(NamedTuple):

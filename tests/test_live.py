@@ -39,6 +39,7 @@ ENVIRONMENT = {
     "LC_ALL": "C.UTF-8",
     "LINEINFO_SYSROOT": "/nowhere",  # what this machine has is not the tests' business
     "NO_COLOR": "1",
+    "TERM": "dumb",  # and no links
     "PYTHONPATH": str(Path(__file__).resolve().parent.parent),
 }
 #: Seconds. A hang guard; no statement about speed.

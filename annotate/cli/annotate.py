@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from annotate import __version__
 from annotate.annotator import Annotator, LogFacts, Wait
 from annotate.cache import TableCache
-from annotate.cli.streams import LogSource, Output, OutputClosedError, complain
+from annotate.cli.streams import LogSource, Output, OutputClosedError, complain, is_terminal
 from annotate.errors import AnnotateError
 from annotate.kernel.identify import running
 from annotate.kernel.images import Images, kind_of
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from annotate.annotator import Piece
     from annotate.kernel.images import Fetch
+    from annotate.kernel.sources import SourceTree
     from annotate.render.renderer import Renderer
 
 PROGRAM = "lineinfo-annotate"
@@ -92,6 +93,29 @@ def make_parser() -> argparse.ArgumentParser:
         help="show the names of inlined Rust functions as people write them (default)",
     )
     parser.add_argument("--format", choices=RENDERERS, default="text", help="output format (default: text)")
+    parser.add_argument(
+        "--color",
+        choices=("auto", "always", "never"),
+        default="auto",
+        help="colours in text; auto (default): on a terminal, unless NO_COLOR is set",
+    )
+    parser.add_argument(
+        "--links",
+        choices=("auto", "always", "never"),
+        default="auto",
+        help="links to the sources (OSC 8) in text; auto (default): on a terminal",
+    )
+    parser.add_argument(
+        "--link-template",
+        type=_link_template,
+        metavar="URI",
+        help="where links lead: file, vscode, web or a URI with {path}, {line}, {tag}, ...; default: LINEINFO_LINKS, "
+        "else a file below --source where it is there, else git.kernel.org where the tag is certain",
+    )
+    parser.add_argument("--source", metavar="DIR", help="show the lines around each location, from the sources in DIR")
+    parser.add_argument(
+        "--raw", action="store_true", help="on a terminal: write the escapes of a log as they are, not as text"
+    )
     parser.add_argument("--strict", action="store_true", help="exit with status 3 when a frame got no line")
     parser.add_argument("-v", "--verbose", action="store_true", help="say which files were tried for what")
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
@@ -103,6 +127,15 @@ def _hex(text: str) -> int:
         return int(text, 16)
     except ValueError:
         raise argparse.ArgumentTypeError(f"expected a hexadecimal number, found {text!r}") from None
+
+
+def _link_template(text: str) -> str:
+    from annotate.render.links import template_named
+
+    try:
+        return template_named(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def servers(note: Callable[[str], None]) -> Fetch | None:
@@ -147,7 +180,8 @@ class _Run:
         fetch = servers(self._note) if options.debuginfod else None
         locator = Locator(places, lambda place: self._note(f"tried {place.path} ({place.reason}): absent"))
         self._images = Images(locator, self._complain, self._note, fetch, running_here)
-        self._renderer: Renderer = make_renderer(options.format, RenderOptions(options.inlines, options.demangle))
+        self._source: SourceTree | None = None
+        self._renderer: Renderer = make_renderer(options.format, self._render_options())
         self._output = Output()
         self._summary = Summary()
 
@@ -168,6 +202,25 @@ class _Run:
             self._fail(f"{path}: its table could not be kept: {'; '.join(self._cache.notes)}")
             return ()
         return (table,)
+
+    def _render_options(self) -> RenderOptions:
+        """How the output is to look, by what was asked for and by what it is."""
+        options = self._options
+        plain = RenderOptions(options.inlines, options.demangle)
+        if options.source is not None:
+            from annotate.kernel.sources import SourceTree
+
+            try:
+                self._source = SourceTree(options.source)
+            except AnnotateError as error:
+                self._fail(f"--source {error}")
+        is_wanted = "always" in (options.color, options.links) or self._source is not None
+        if not is_wanted and not is_terminal(1):
+            return plain
+        from annotate.cli.terminal import Wishes, look
+
+        wishes = Wishes(options.color, options.links, options.link_template, is_raw=options.raw)
+        return look(plain, wishes, self._source, self._images.misfits, self._complain)
 
     def run(self) -> int:
         """Annotate every log, then report."""
@@ -247,6 +300,8 @@ class _Run:
         for note in self._cache.notes:
             self._note(note)
         self._output.write(self._renderer.finish(self._summary))
+        if self._source is not None and (sentence := self._source.sentence()):
+            self._complain(sentence)
         for sentence in self._summary.sentences():
             self._complain(sentence)
 

@@ -9,6 +9,8 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from annotate.render.printable import UNPRINTABLE
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -62,8 +64,18 @@ class Output:
             raise OutputClosedError from None
 
 
+def is_terminal(descriptor: int) -> bool:
+    """Whether it is one; a closed descriptor is none."""
+    try:
+        return os.isatty(descriptor)
+    except OSError:
+        return False
+
+
 def complain(program: str, sentence: str) -> None:
-    """One line on standard error; a closed one is no reason to stop."""
+    """One line on standard error, fit for any terminal; a closed one is no reason to stop."""
+    if not sentence.isprintable():
+        sentence = sentence.translate(UNPRINTABLE)
     text = f"{program}: {sentence}\n".encode("utf-8", "backslashreplace")
     with suppress(OSError):
         os.write(2, text)

@@ -226,6 +226,9 @@ class Images:
         self._opened: dict[str, OpenFile[Image] | OpenTable | AnnotateError] = {}
         self._answers: dict[tuple[bytes, bytes, str, str, str], Image | Absence] = {}
         self.used: list[OpenFile[Image]] = []  #: those that were taken
+        self.misfits: set[str] = (
+            set()
+        )  #: releases of logs that are answered from another kernel's file, at the user's word
 
     def open_explicit(self) -> list[AnnotateError]:
         """Open every kernel file that the user named; return what is wrong with those that cannot be used."""
@@ -283,6 +286,7 @@ class Images:
             return self._take(*embedded)
         if given is not None:
             candidate, opened = given
+            self.misfits.add(kernel.release)
             apart = f" of another build ({kernel.version})" if kernel.release == opened.release else ""
             self._warn_once(
                 f"{candidate.path}: is of kernel {opened.release}, the log of {kernel.release}{apart}; "

@@ -69,8 +69,8 @@ def may_tell(body: bytes) -> bool:
     return any(map(body.__contains__, CUES))
 
 
-#: The instruction pointer of a register dump decides what the entries of the trace below it mean.
-_ARMING = frozenset({"instruction_pointer", "program_counter"})
+#: Formats of the instruction pointer in a register dump. It decides what the entries of the trace below it mean.
+PROGRAM_COUNTERS = frozenset({"instruction_pointer", "program_counter"})
 
 
 class Bound(Enum):
@@ -183,7 +183,7 @@ class LogContext:
         """
         if len(frames) == 1 and self._pc is None and not self.is_branch_next:
             (only,) = frames
-            if only.in_trace and not only.build_id and only.format not in _ARMING:
+            if only.in_trace and not only.build_id and only.format not in PROGRAM_COUNTERS:
                 return frames  # most entries of most traces
         boot = self.boots[-1]
         if not boot.arch and frames and not frames[0].in_trace:
@@ -194,7 +194,7 @@ class LogContext:
             pc = frame.pc
             if frame.build_id:
                 boot.build_ids[_text(frame.module)] = _text(frame.build_id)
-            if frame.format in _ARMING:
+            if frame.format in PROGRAM_COUNTERS:
                 self._pc = identity
                 self.pc_text = frame.symbol or b"%x" % (frame.address or 0)
             elif frame.in_trace and pc is PcKind.RETURN and (identity == self._pc or self.is_branch_next):

@@ -13,6 +13,19 @@ RENDERERS = ("text", "jsonl")
 
 def make_renderer(name: str, options: RenderOptions) -> Renderer:
     """The renderer called ``name``, one of ``RENDERERS``. Only its own module is imported."""
+    if name == "text" and options.style is not None:
+        from annotate.render.styled import StyledRenderer
+
+        return StyledRenderer(options, options.style)
+    renderer = _make_unstyled(name, options)
+    if options.is_guarded:
+        from annotate.render.terminal import GuardedRenderer
+
+        return GuardedRenderer(renderer)
+    return renderer
+
+
+def _make_unstyled(name: str, options: RenderOptions) -> Renderer:
     if name == "jsonl":
         from annotate.render.jsonl import JsonLinesRenderer
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from annotate.model import LogBlock, Missing, Repeats
 from annotate.render.names import readable
+from annotate.render.printable import UNPRINTABLE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,24 +20,14 @@ if TYPE_CHECKING:
     from annotate.render.renderer import RenderOptions
     from annotate.summary import Summary
 
+#: Text, and the location that it shows.
+Piece = tuple[str, "Location | None"]
+
 #: Candidates of an ambiguous frame that are spelled out.
 MAX_CANDIDATES = 3
 
-#: A path comes from debug info, which may be anybody's; it must not break the line or steer a terminal.
-_UNPRINTABLE = dict.fromkeys(
-    (
-        *range(0x20),
-        *range(0x7F, 0xA0),
-        *range(0x202A, 0x202F),  # right-to-left overrides and the like
-        *range(0x2066, 0x206A),
-        *range(0xDC80, 0xDCA0),  # raw bytes 80 to 9f: control characters of eight-bit terminals
-    ),
-    "?",
-)
-
-
 #: What would end a JSON string, or spoil it: quotes, backslashes, bytes that are no UTF-8.
-_UNQUOTABLE = dict.fromkeys((*map(ord, '"\\'), *range(0xDC80, 0xDD00)), "?")
+UNQUOTABLE = dict.fromkeys((*map(ord, '"\\'), *range(0xDC80, 0xDD00)), "?")
 
 _BRACKETS = dict.fromkeys(map(ord, "()"), "?")
 
@@ -50,8 +41,12 @@ class PlainRenderer:
     remembers = True
 
     def __init__(self, options: RenderOptions) -> None:
-        self._innermost_only = options.inlines == "innermost"
-        self._demangle = options.demangle
+        self._wording = Wording(options)
+        self._excerpts = None
+        if options.source is not None:
+            from annotate.render.excerpts import Excerpts
+
+            self._excerpts = Excerpts(options.source, options)
 
     def render(self, log: str, piece: AnnotatedLine | LogBlock | Repeats) -> bytes:
         """The line with its annotations. ``log`` does not matter here."""
@@ -70,12 +65,13 @@ class PlainRenderer:
         for resolution in resolutions:
             text = self.annotation(resolution)
             if text and b'"' in line.body:
-                text = text.decode("utf-8", "surrogateescape").translate(_UNQUOTABLE).encode()
+                text = text.decode("utf-8", "surrogateescape").translate(UNQUOTABLE).encode()
             if text:
                 end = resolution.frame.end
                 parts += (line.body[done:end], text)
                 done = end
-        return b"".join((*parts, line.body[done:], line.ending))
+        text = b"".join((*parts, line.body[done:], line.ending))
+        return text if self._excerpts is None else text + self._excerpts.text(line, resolutions)
 
     def finish(self, summary: Summary) -> bytes:
         """Nothing stands behind a text log."""
@@ -83,27 +79,49 @@ class PlainRenderer:
 
     def annotation(self, resolution: Resolution) -> bytes:
         """What goes behind one frame, with a blank in front; nothing when there is no answer."""
+        pieces = self._wording.pieces(resolution)
+        return f" ({''.join([text for text, _ in pieces])})".encode("utf-8", "surrogateescape") if pieces else b""
+
+
+class Wording:
+    """What is said of a frame, in pieces: each is a location as it is shown, with that location, or what joins them."""
+
+    def __init__(self, options: RenderOptions) -> None:
+        self._innermost_only = options.inlines == "innermost"
+        self._demangle = options.demangle
+
+    def pieces(self, resolution: Resolution) -> list[Piece]:
+        """All of it but the brackets around it, fit for any terminal; nothing when there is no answer."""
+        pieces: list[Piece]
         if resolution.missing is Missing.AMBIGUOUS:
-            text = _alternatives(resolution.candidates)
+            pieces = _alternatives(resolution.candidates)
         elif resolution.locations:
             symbol = resolution.frame.symbol.decode("utf-8", "surrogateescape")
-            text = (self._innermost if self._innermost_only else self._chain)(resolution.locations, symbol)
+            pieces = (self._innermost if self._innermost_only else self._chain)(resolution.locations, symbol)
         else:
-            return b""
-        if not text.isprintable():  # translating takes 2 us
-            text = text.translate(_UNPRINTABLE)
-        return f" ({text})".encode("utf-8", "surrogateescape")
+            return []
+        return [
+            # translating takes 2 us
+            piece if piece[0].isprintable() else (piece[0].translate(UNPRINTABLE), piece[1])
+            for piece in pieces
+        ]
 
-    def _chain(self, locations: Sequence[Location], symbol: str) -> str:
+    def _chain(self, locations: Sequence[Location], symbol: str) -> list[Piece]:
         """Innermost first; a function is named unless it is the printed one."""
-        return ", ".join(
-            f"{_path(place)}:{place.line}" + self._named(place.function, "" if place.inlined else symbol)
-            for place in locations
-        )
+        pieces: list[Piece] = []
+        for place in locations:
+            pieces.append((_shown(place), place))
+            if name := self._named(place.function, "" if place.inlined else symbol):
+                pieces.append((name, None))
+            pieces.append((", ", None))
+        pieces.pop()
+        return pieces
 
-    def _innermost(self, locations: Sequence[Location], symbol: str) -> str:
+    def _innermost(self, locations: Sequence[Location], symbol: str) -> list[Piece]:
         """The first location alone, as a LINEINFO kernel prints it; another function than the printed one is named."""
-        return f"{_path(locations[0])}:{locations[0].line}" + self._named(locations[-1].function, symbol)
+        name = self._named(locations[-1].function, symbol)
+        first: Piece = (_shown(locations[0]), locations[0])
+        return [first, (name, None)] if name else [first]
 
     def _named(self, function: str, symbol: str) -> str:
         if function == symbol:
@@ -111,19 +129,23 @@ class PlainRenderer:
         return f" in {readable(function) if self._demangle else function}"
 
 
-def _alternatives(candidates: Sequence[Sequence[Location]]) -> str:
+def _alternatives(candidates: Sequence[Sequence[Location]]) -> list[Piece]:
     """Where each candidate is: its innermost place, or the function's own where the innermost is the same."""
     places = [_place(chain, 0) for chain in candidates]
-    if len(set(places)) < len(places):
-        places = list(dict.fromkeys(_place(chain, -1) for chain in candidates))
+    if len({text for text, _ in places}) < len(places):
+        places = list({_place(chain, -1)[0]: _place(chain, -1) for chain in candidates}.values())
     shown = places[:MAX_CANDIDATES]
     if len(places) > MAX_CANDIDATES:
-        shown.append(f"{len(places) - MAX_CANDIDATES} more")
-    return " or ".join(shown)
+        shown.append((f"{len(places) - MAX_CANDIDATES} more", None))
+    return [piece for place in shown for piece in ((" or ", None), place)][1:]
 
 
-def _place(chain: Sequence[Location], level: int) -> str:
-    return f"{_path(chain[level])}:{chain[level].line}" if chain else "?"
+def _place(chain: Sequence[Location], level: int) -> Piece:
+    return (_shown(chain[level]), chain[level]) if chain else ("?", None)
+
+
+def _shown(place: Location) -> str:
+    return f"{_path(place)}:{place.line}"
 
 
 def _path(place: Location) -> str:
