@@ -44,7 +44,7 @@ def tag_of(kernel: KernelId) -> Tag | None:
     found = _OWN_RELEASE.fullmatch(kernel.release) or _FEDORA_RELEASE.fullmatch(kernel.release)
     if found is None:
         found = _DEBIAN_VERSION.search(kernel.version)
-        if found is None or not kernel.release.startswith(found["series"] + "."):
+        if found is None or not kernel.release.startswith((found["series"] + ".", found["series"] + "-")):
             return None
     return _tag(found["series"], int(found["sublevel"] or 0), found["candidate"])
 
