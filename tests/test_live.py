@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
+import re
 import select
 import signal
 import statistics
@@ -129,8 +130,8 @@ class Live:
 
 
 @contextmanager
-def _running(stdin: int, stdout: int) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(COMMAND, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE, env=ENVIRONMENT)
+def _running(stdin: int, stdout: int, environment: dict[str, str] = ENVIRONMENT) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(COMMAND, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE, env=environment)
     try:
         yield process
     finally:
@@ -153,7 +154,7 @@ def through_pipes() -> Iterator[Live]:
 
 
 @contextmanager
-def through_a_terminal() -> Iterator[Live]:
+def through_a_terminal(environment: dict[str, str] = ENVIRONMENT) -> Iterator[Live]:
     """Typed and shown on one terminal, which neither echoes nor changes a byte; Ctrl-D means what it always does."""
     ours, theirs = pty.openpty()
     tty.setraw(theirs)
@@ -161,7 +162,7 @@ def through_a_terminal() -> Iterator[Live]:
     mode[3] |= termios.ICANON
     mode[6][termios.VEOF] = CTRL_D
     termios.tcsetattr(theirs, termios.TCSANOW, mode)
-    with open(theirs, "rb"), _running(theirs, theirs) as process:
+    with open(theirs, "rb"), _running(theirs, theirs, environment) as process:
         live = Live(process, ours, ours, theirs)
         yield live
         live.close()
@@ -199,6 +200,19 @@ def test_every_line_of_an_oops_comes_out_before_the_next_is_written(live: Live, 
         ("milliseconds of the others, median", statistics.median(others)),
         ("milliseconds of the others, maximum", max(others)),
     ]
+
+
+def test_with_colours_and_links_every_line_comes_out_before_the_next_is_written() -> None:
+    environment = {name: value for name, value in ENVIRONMENT.items() if name != "NO_COLOR"} | {"TERM": "xterm"}
+    codes = re.compile(rb"\x1b\[[\d;]*m|\x1b\]8;;[!-~]*\x1b\\")
+    styled = 0
+    with through_a_terminal(environment) as live:
+        for line, expected in oops():
+            came = live.echo(line)
+            assert codes.sub(b"", came) == expected
+            styled += came != expected
+        assert live.end() == (0, b"", [])
+    assert styled > 30
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"], ids=["LF", "CRLF"])

@@ -50,11 +50,11 @@ class Look(NamedTuple):
 
 
 #: Magenta is the one of the sixteen colours that reads equally well on black and on white: a contrast of 4.5 and 4.7
-#: with the palette of xterm, where cyan and green have 2 on white, and blue has 2 on black.
+#: with the palette of xterm, where cyan and green have 2 on white, and blue has 2 on black. It is never dimmed.
 _LOOKS = {
     Role.FRAME: Look(b"", _codes("magenta"), b""),
     Role.FOCUS: Look(_codes("bold"), _codes("bold magenta"), b""),
-    Role.ASIDE: Look(_codes("dim"), _codes("dim magenta"), _codes("dim")),
+    Role.ASIDE: Look(_codes("dim"), _codes("dim"), _codes("dim")),
 }
 _NO_LOOK = Look(b"", b"", b"")
 
