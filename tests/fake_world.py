@@ -240,11 +240,13 @@ def _is_x86() -> bool:
     return machine.startswith(b"x86_64")
 
 
-def build_kernel(path: Path, *options: str, release: str = RELEASE, build_id: str = BUILD_ID) -> Path:
+def build_kernel(
+    path: Path, *options: str, release: str = RELEASE, build_id: str = BUILD_ID, source: str = KERNEL_SOURCE
+) -> Path:
     """A linked program that looks like a vmlinux; ``options`` go to gcc (default ``-g``)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     link = ("-nostdlib", "-static", "-no-pie", "-Wl,-e,start", f"-Wl,--build-id=0x{build_id}")
-    return _compile(KERNEL_SOURCE % release, path, *link, *(options or ("-g",)))
+    return _compile(source % release, path, *link, *(options or ("-g",)))
 
 
 def build_module(path: Path, *, release: str = RELEASE, more: str = "", build_id: str = "") -> Path:

@@ -13,9 +13,14 @@ import sys
 import termios
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from conftest import SAMPLES
+from fake_world import KERNEL_SOURCE, build_kernel
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 FOLDER = SAMPLES / "x86_64"
 LOG = FOLDER / "p-null_deref.log"
@@ -47,12 +52,15 @@ def on_a_terminal(
     *arguments: str, log: bytes = b"", columns: int = 80, variables: dict[str, str] | None = None
 ) -> bytes:
     """What a terminal of that width is sent; its line discipline changes nothing."""
+    return _shown_by([sys.executable, "-m", "annotate", *GIVEN, *arguments], log, columns, variables)
+
+
+def _shown_by(command: Sequence[str], log: bytes, columns: int = 80, variables: dict[str, str] | None = None) -> bytes:
     ours, theirs = pty.openpty()
     mode = termios.tcgetattr(theirs)
     mode[1] &= ~termios.OPOST
     termios.tcsetattr(theirs, termios.TCSANOW, mode)
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    command = [sys.executable, "-m", "annotate", *GIVEN, *arguments]
     process = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=theirs, stderr=subprocess.PIPE, env=ENVIRONMENT | (variables or {})
     )
@@ -175,6 +183,18 @@ def test_a_release_that_holds_escapes_does_not_reach_a_terminal_through_a_compla
     )
     assert b"0 of 1 frames annotated" in run.stderr
     assert run.stderr.removesuffix(b"\n").decode().isprintable()
+
+
+@pytest.mark.parametrize("what", [("dump",), ("lookup", "first", "-k")], ids=lambda what: what[0])
+def test_file_names_do_not_steer_a_terminal_through_the_other_command(tmp_path: Path, what: tuple[str, ...]) -> None:
+    kernel = build_kernel(tmp_path / "vmlinux", source=KERNEL_SOURCE.replace("fs/first.c", "fs/\x1b[2J\x07first.c"))
+    command = [sys.executable, "-m", "annotate.cli.lineinfo", *what, str(kernel)]
+    shown = _shown_by(command, b"")
+    assert b"2J" in shown
+    assert not re.search(rb"[\x00-\x09\x0b-\x1f\x7f]", shown)
+    if what == ("dump",):
+        raw = subprocess.run(command, capture_output=True, env=ENVIRONMENT, timeout=PATIENCE, check=True).stdout
+        assert b"fs/\x1b[2J\x07first.c:" in raw
 
 
 # Sources.

@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from annotate.cache import DEFAULT_LIMIT, TableCache
-from annotate.cli.streams import Output, complain
+from annotate.cli.streams import TextOutput, complain
 from annotate.cli.tables import complain_of, count, ended_by_sigterm, progress, sources_of
 from annotate.errors import AnnotateError
 from annotate.kernel.build import Options, sources_in
@@ -75,7 +75,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _print(lines: Iterable[str]) -> None:
-    Output().write("".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape"))
+    TextOutput().write("".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape"))
 
 
 def _date(seconds: float) -> str:

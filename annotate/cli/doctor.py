@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from annotate.annotator import Annotator, LogFacts
 from annotate.cache import TableCache
-from annotate.cli.streams import Output
+from annotate.cli.streams import TextOutput
 from annotate.errors import AnnotateError, UnreadableFileError
 from annotate.kernel.debuginfod import options_from_environment
 from annotate.kernel.identify import running
@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
     else:
         kernels = [here if options.what == here.release else KernelId(options.what)]
     locator = Locator(SearchPlaces(beside=beside, cache=TableCache(), root=root, kernel=here))
-    output = Output()
+    output = TextOutput()
     status = EXIT_DONE
     for kernel in kernels:
         lines, is_found = _report(kernel, here, locator, root)

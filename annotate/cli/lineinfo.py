@@ -10,7 +10,7 @@ import regex
 
 from annotate import __version__
 from annotate.cli import cache, doctor, emit, tables
-from annotate.cli.streams import Output, OutputClosedError, complain
+from annotate.cli.streams import OutputClosedError, TextOutput, complain
 from annotate.debuginfo.generate import answers
 from annotate.debuginfo.image import DebugImage
 from annotate.errors import AnnotateError
@@ -128,7 +128,7 @@ def _lookup(path: str, wanted: Iterable[str], pc: PcKind) -> int:
     source = _OneFile(tables.open_any(path))
     resolver = Resolver(source, slide=0)
     facts = Facts()
-    output = Output()
+    output = TextOutput()
     status = EXIT_DONE
     lacks_line = False
     for text in _expand(wanted):
@@ -205,7 +205,7 @@ def _answer(resolution: Resolution) -> str:
 
 def _dump(path: str) -> int:
     opened = tables.open_any(path)
-    output = Output()
+    output = TextOutput()
     if not isinstance(opened, OpenTable):
         return _dump_image(opened.image, output)
     status = EXIT_DONE
@@ -217,7 +217,7 @@ def _dump(path: str) -> int:
     return status
 
 
-def _dump_image(image: Image, output: Output) -> int:
+def _dump_image(image: Image, output: TextOutput) -> int:
     rows: list[str] = []
     for address, file, line in answers(image) if isinstance(image, DebugImage) else image.rows():
         place = image.section_of(address)

@@ -64,6 +64,18 @@ class Output:
             raise OutputClosedError from None
 
 
+class TextOutput(Output):
+    """The same for a command that prints text: no name of a file or a function in it can steer a terminal."""
+
+    def write(self, data: bytes) -> None:
+        """See ``Output.write``. Each call writes whole characters."""
+        if is_terminal(self._descriptor):
+            from annotate.render.terminal import Guard
+
+            data = Guard().all_of(data)
+        super().write(data)
+
+
 def is_terminal(descriptor: int) -> bool:
     """Whether it is one; a closed descriptor is none."""
     try:

@@ -10,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from annotate.cache import TableCache
-from annotate.cli.streams import Output, complain
+from annotate.cli.streams import TextOutput, complain
 from annotate.errors import AnnotateError, UnreadableFileError
 from annotate.kernel.build import Options, build, sources_in
 from annotate.kernel.images import OpenTable, kind_of, open_file
@@ -184,7 +184,7 @@ def open_any(path: str) -> OpenFile[Image] | OpenTable:
 
 def _info(path: str) -> int:
     opened = open_any(path)
-    output = Output()
+    output = TextOutput()
     lines = list(_about_table(opened) if isinstance(opened, OpenTable) else [])
     if not isinstance(opened, OpenTable):
         image = opened.image
