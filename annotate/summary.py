@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from annotate.model import Missing, Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-    from annotate.model import AnnotatedLine, Remembered
+    from annotate.model import AnnotatedLine, Crash, Remembered
 
 #: Not frames that were missed: the text names a variable, and a variable has no line.
 NOT_MISSED = frozenset({Missing.DATA})
@@ -25,6 +25,7 @@ class Summary:
         self.annotated = 0
         self.missing: Counter[Missing] = Counter()
         self.kernels: list[dict[str, str]] = []  #: file, release and build id of each image that was used
+        self.crashes: Sequence[Crash] | None = None  #: in order of appearance; None where nobody looked for any
         self._causes: Counter[tuple[str, Missing, str]] = Counter()
 
     def count(self, line: AnnotatedLine) -> None:

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from annotate.render.renderer import Renderer, RenderOptions
 
 #: The values of ``--format``.
-RENDERERS = ("text", "jsonl")
+RENDERERS = ("text", "jsonl", "html", "paste")
 
 
 def make_renderer(name: str, options: RenderOptions) -> Renderer:
@@ -30,6 +30,14 @@ def _make_unstyled(name: str, options: RenderOptions) -> Renderer:
         from annotate.render.jsonl import JsonLinesRenderer
 
         return JsonLinesRenderer()
+    if name == "html":
+        from annotate.render.html import HtmlRenderer
+
+        return HtmlRenderer(options)
+    if name == "paste":
+        from annotate.render.paste import PasteRenderer
+
+        return PasteRenderer(options)
     from annotate.render.plain import PlainRenderer
 
     return PlainRenderer(options)

@@ -1,0 +1,237 @@
+"""``--format paste``: what a mail or a commit message says of a crash.
+
+    func [mod] (file:line)
+
+The reports of a log alone, each from its title to the end of its trace, without what the kernel's own guide calls
+distracting (Documentation/process/submitting-patches.rst, "Backtraces in commit messages"): times, lists of modules,
+registers, code, memory; and without ``?`` entries, offsets and ``<TASK>``. Each inlined call gets a line of its own, as
+syzbot writes it, innermost first: that names every function and keeps the lines short.
+
+A frame without a line keeps its offset and size: they are all that is known of it. No line is broken: a function that
+was searched for would not be found. What was written once is written alike when it comes in again.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from annotate.log.message import LineKind, find_message, kind_of
+from annotate.log.visible import names_location
+from annotate.model import AnnotatedLine, LogBlock, Missing
+from annotate.render.excerpt import Excerpt, Role
+from annotate.render.names import readable
+from annotate.render.plain import PlainRenderer, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from annotate.model import Frame, Repeats, Resolution
+    from annotate.render.renderer import RenderOptions
+    from annotate.summary import Summary
+
+_COLOUR = re.compile(rb"\x1b\[[\d;]{0,32}[mK]")
+_ANNOTATION = re.compile(rb"(?:\x1b\[[\d;]{0,32}[mK])*(?P<text> \([^()\n]{1,8192}\))")
+
+#: An entry of a trace as it is written here, or by others who leave the offset out.
+_TOLD = re.compile(
+    rb" {0,4}(?P<stale>\? )?(?:[\w.$:]+|<\S.{0,512}?)(?: \[[\w-]+\])? (?P<place>\([^()]+:\d+[^()]*\)).{0,80}"
+)
+_INLINE = " [inline]"
+
+#: One place of an annotation.
+_PLACE = re.compile(r"(?P<place>[^,]+:\d+)(?: in (?P<function>.+))?")
+
+#: Addresses that some kernels print in front of an entry.
+_ADDRESS = re.compile(r"\[<[0-9a-fx]{1,18}>\] ?")
+
+#: Bytes, pages and stacks, and what the log says of itself: neither words nor registers.
+_DUMPS = re.compile(
+    rb"\s*>?(?:[0-9a-f]{8,16}|0x[0-9a-f]{8,16}): |\s*(?:[0-9a-f]{8,16}\b ?){2,}\s*$|\s*\^\s*$"
+    rb"|PGD |RIP: 00[23]3:|\s*(?:Object|Redzone|Padding|Bytes b4|Slab|page|raw|flags|head|page_type|anon)\s*:? ?"
+    rb"(?:[0-9a-f]{8,16}:|0x[0-9a-f]{4,16}|: |[0-9a-f]{16}|refcount:)"
+    rb"|Memory state around |Kernel Offset: |Rebooting in |Dumping ftrace|\s*\(ftrace buffer empty\)|Hardware name: "
+    rb'|"echo 0 > /proc/sys/'
+)
+_RULE = re.compile(rb"={20,}\s*$")
+_DIVIDER = re.compile(rb"[-=]{4,}\s*$")
+_TASK = re.compile(rb"task:\S.{0,40}? +state:")
+_MODES = re.compile(rb"\s*</?TASK>")
+_COLUMNS = re.compile(rb"Tainted|tainted|task:")
+
+#: Rows whose line begins a dump even where no title stands in front of it.
+_FIRST_LINES = frozenset({"instruction_pointer", "program_counter"})
+
+#: Longer than any line that a report has.
+_LONG_LINE = 1 << 16
+
+
+class PasteRenderer:
+    """Renders the reports; what may become one is held back, a few lines at a time."""
+
+    remembers = False
+
+    def __init__(self, options: RenderOptions) -> None:
+        self._plain = PlainRenderer(options)
+        self._readable = readable if options.demangle else str
+        self._log: str | None = None
+        self._excerpt = Excerpt()
+        self._rest = b""  # of a block: a line without its end
+        self._is_first = True  # nothing is written yet
+
+    def render(self, log: str, piece: AnnotatedLine | LogBlock | Repeats) -> bytes:
+        """Lines of reports that are sure to be some. Another ``log`` than the last one ends that one."""
+        written: list[str] = []
+        if log != self._log:
+            written = self._end()
+            self._excerpt = Excerpt(is_first=self._is_first and not written)
+            self._log = log
+        if isinstance(piece, AnnotatedLine):
+            written += self._annotated(piece)
+        elif isinstance(piece, LogBlock):
+            *lines, rest = (self._rest + piece.data).split(b"\n")
+            self._rest = rest[:_LONG_LINE]
+            for line in lines:
+                written += self._without_frames(line)
+        self._is_first = self._is_first and not written
+        return _encoded(written)
+
+    def finish(self, summary: Summary) -> bytes:
+        """What the last log held back."""
+        return _encoded(self._end())
+
+    def _end(self) -> list[str]:
+        written = self._without_frames(self._rest) if self._rest else []
+        self._rest = b""
+        return written + self._excerpt.finish()
+
+    def _without_frames(self, line: bytes) -> list[str]:
+        body = _COLOUR.sub(b"", line).rstrip()
+        message = body[find_message(body).start :]
+        role, is_kept = _role_of(message)
+        told = _TOLD.fullmatch(message) if role is Role.OTHER and message[-1:] in b")]" else None
+        if told is not None and names_location(message, told.start("place") - 1):
+            role, is_kept = Role.FRAME, not told["stale"]
+        return self._excerpt.take(role, [_text(message)] if is_kept else [])
+
+    def _annotated(self, piece: AnnotatedLine) -> list[str]:
+        body = piece.line.body
+        plain = _COLOUR.sub(b"", body)
+        start = find_message(plain).start
+        role, is_kept = _role_of(plain[start:])
+        resolutions = piece.resolutions
+        if not resolutions:
+            return self._excerpt.take(role, [_text(plain[start:].rstrip())] if is_kept else [])
+        if role in (Role.OTHER, Role.PART):
+            role = Role.FRAME if any(one.frame.in_trace for one in resolutions) else Role.MENTION
+            if role is Role.MENTION and resolutions[0].frame.format in _FIRST_LINES:
+                role = Role.HEADING
+        written = self._excerpt.take(role, list(self._lines(body, start, resolutions)) if is_kept else [])
+        if role is Role.TITLE:
+            written += self._excerpt.prove()
+        return written
+
+    def _lines(self, body: bytes, start: int, resolutions: Sequence[Resolution]) -> Iterator[str]:
+        """The lines that one line of the log becomes."""
+        first = resolutions[0]
+        label = _ADDRESS.sub("", _text(_COLOUR.sub(b"", body[: first.frame.span[0]])[start:]))
+        if all(one.frame.in_trace for one in resolutions):
+            label = label if label.strip(" ") else " "
+            for resolution in resolutions:
+                if resolution.frame.reliable:
+                    yield from (label + entry for entry in self._entries(body, resolution))
+            return
+        if len(resolutions) == 1:
+            end = first.frame.end
+            told = _ANNOTATION.match(body, end) if first.frame.annotated else None
+            if not body[told.end() if told else end :].strip():
+                yield from (label + entry for entry in self._entries(body, first))
+                return
+        parts = [label]
+        done = 0
+        for resolution in resolutions:
+            frame = resolution.frame
+            if done:
+                parts.append(_text(_COLOUR.sub(b"", body[done : frame.span[0]])))
+            place = self._plain.annotation(resolution).decode("utf-8", "replace")
+            is_located = place or frame.annotated
+            parts.append(self._name(frame) + place if is_located else _frame_text(body, frame))
+            done = frame.end
+        yield "".join((*parts, _text(_COLOUR.sub(b"", body[done:])))).rstrip()
+
+    def _entries(self, body: bytes, resolution: Resolution) -> Iterator[str]:
+        """One frame: a line a place."""
+        frame = resolution.frame
+        name = self._name(frame)
+        if frame.annotated:
+            told = _ANNOTATION.match(body, frame.end)
+            yield from _told_entries(name, _text(told["text"]) if told is not None else "")
+        elif resolution.missing is Missing.AMBIGUOUS:
+            yield name + self._plain.annotation(resolution).decode("utf-8", "replace")
+        elif not resolution.locations:
+            yield _frame_text(body, frame)
+        else:
+            function = resolution.locations[-1].function
+            symbol = frame.symbol.decode("utf-8", "surrogateescape") or function
+            *inlined, own = self._plain.places(resolution.locations, symbol)
+            for text, place in zip(inlined, resolution.locations, strict=False):
+                where = text.removesuffix(f" in {self._readable(place.function)}")
+                yield f"{printable(self._readable(place.function)) or '?'} ({printable(where)}){_INLINE}"
+            yield f"{name or self._readable(function)} ({printable(own)})"
+
+    def _name(self, frame: Frame) -> str:
+        """The function, and the module it is in."""
+        name = self._readable(_text(frame.symbol))
+        return f"{name} [{_text(frame.module)}]" if frame.module else name
+
+
+def _told_entries(name: str, annotation: str) -> Iterator[str]:
+    """A frame that the log locates: a line a place, where it reads as a chain."""
+    places = [_PLACE.fullmatch(part) for part in annotation[2:-1].split(", ")]
+    *inlined, _own = places
+    if None in places or any(place is None or place["function"] is None for place in inlined):
+        yield name + annotation
+        return
+    for place in places:
+        assert place is not None
+        if place is places[-1]:
+            yield f"{name} ({place[0]})"
+        else:
+            yield f"{place['function']} ({place['place']}){_INLINE}"
+
+
+def _role_of(message: bytes) -> tuple[Role, bool]:
+    """What a line without regard to its frames is, and whether it is written."""
+    kind = kind_of(message)
+    if kind is LineKind.TITLE or _TASK.match(message) is not None:
+        return Role.TITLE, True
+    if kind is LineKind.TRACE:
+        return Role.HEADING, True
+    if kind is LineKind.MARKER:
+        if b"cut here" in message:
+            return Role.CUT, False
+        if b"end trace" in message or b"end Kernel panic" in message:
+            return Role.END, False
+        return Role.PART, _MODES.match(message) is None
+    if _RULE.match(message) is not None:
+        return Role.RULE, False
+    if _DUMPS.match(message) is not None or kind in (LineKind.REGISTERS, LineKind.CODE, LineKind.MODULES):
+        return Role.PART, False
+    if kind is LineKind.CONTEXT:
+        return (Role.HEADING if b" Comm: " in message else Role.PART), True
+    return Role.OTHER, bool(message.strip()) and _DIVIDER.match(message) is None
+
+
+def _frame_text(body: bytes, frame: Frame) -> str:
+    """A frame as it stands in the log, its module with it."""
+    return _text(_COLOUR.sub(b"", body[frame.span[0] : frame.end]))
+
+
+def _text(data: bytes) -> str:
+    """Text that prints, on one line."""
+    text = printable(data.decode("utf-8", "replace").replace("\t", " "))
+    return re.sub("(?<=[^ ]) {2,}", " ", text) if _COLUMNS.search(data) is not None else text
+
+
+def _encoded(lines: Sequence[str]) -> bytes:
+    return "".join(f"{line}\n" for line in lines).encode("utf-8", "replace")
