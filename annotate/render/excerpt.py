@@ -1,7 +1,7 @@
 """Which lines of a log belong to its reports: from what happened to the end of the trace.
 
 A report is known by its trace; what stands in front of one belongs to it from its title on, so lines wait until a frame
-proves them. Registers and the like are signs that a report goes on, though nothing of them is written.
+proves them. Words that stand between two frames or headings belong to the report, those behind the last one do not.
 """
 
 from __future__ import annotations
@@ -29,10 +29,13 @@ class Role(Enum):
     RULE = 3  #: ``=====``: one begins, or ends
     HEADING = 4  #: a trace begins, or what leads to one
     FRAME = 5  #: an entry of a trace
-    MENTION = 6  #: a frame in other text: of a report if it stands in one
-    PART = 7  #: registers, the CPU and the like
-    OTHER = 8  #: words, which may be about anything
-    END = 9
+    STALE = 6  #: such an entry with a ``?``: wanted only where a trace holds no other
+    MENTION = 7  #: a frame in other text: of a report if it stands in one
+    PART = 8  #: the CPU, and what else only reports say
+    NOISE = 9  #: registers and the like
+    OTHER = 10  #: words, which may be about anything
+    GAP = 11  #: an empty line: between reports, and between the parts of one in rules
+    END = 12
 
 
 class Excerpt:
@@ -46,28 +49,38 @@ class Excerpt:
         self._is_open = False  # it is one: its first frame is written
         self._is_in_rules = False
         self._quiet = 0  # lines since the last sign
+        self._stale: list[str] = []  # entries of the trace that is being read
+        self._stale_place = 0  # where they stand among those that wait
+        self._is_reliable = False  # that trace has better ones
         self._has_reports = False
         self._is_without_reports = False  # by all that was seen
 
     def take(self, role: Role, lines: Sequence[str]) -> list[str]:
         """Take in a line; return what can be written now. ``lines`` is what is left of the line."""
-        if role is Role.OTHER:
-            self._wait(lines)
+        if role is Role.NOISE:
             return []
-        if role is Role.END:
-            written = self._sign(lines)
-            self._close()
-            return written
-        if role in (Role.TITLE, Role.CUT, Role.RULE):
-            return self._begin(role, lines)
-        if role is Role.HEADING:
-            self._is_started = True
+        if role is Role.OTHER:
+            return self._wait(lines)
+        if role is Role.STALE:
+            return self._keep_stale(lines)
         if role is Role.MENTION and not self._is_started:
             return self._mention(lines)
+        if role is Role.GAP and self._is_in_rules:
+            return []
+        if role in (Role.END, Role.GAP):
+            return self._close()
+        if role in (Role.TITLE, Role.CUT, Role.RULE):
+            return self._begin(role, lines)
         if role in (Role.FRAME, Role.MENTION):
-            written = self._open() if lines else []
-            return written + self._sign(lines)
-        return self._sign(lines)
+            if role is Role.FRAME:
+                self._stale.clear()
+                self._is_reliable = True
+            return self._open() + self._sign(lines)
+        written: list[str] = []
+        if role is Role.HEADING:
+            written = self._settle()
+            self._is_started = True
+        return written + self._sign(lines)
 
     def prove(self) -> list[str]:
         """The line taken last holds a frame: what waits is a report."""
@@ -75,30 +88,49 @@ class Excerpt:
 
     def finish(self) -> list[str]:
         """End of the log: where there was no report, the lines that hold a frame."""
-        return [] if self._has_reports else [*self._gap(), *self._mentions] if self._mentions else []
+        written = self._close()
+        if not self._has_reports and self._mentions:
+            written = [*self._gap(), *self._mentions]
+        return written
 
-    def _wait(self, lines: Sequence[str]) -> None:
+    def _wait(self, lines: Sequence[str]) -> list[str]:
         if self._is_started:
             self._waiting.extend(lines)
             self._quiet += 1
             if self._quiet > (_PATIENCE_IN_RULES if self._is_in_rules else _PATIENCE):
-                self._close()
+                return self._close()
+        return []
+
+    def _keep_stale(self, lines: Sequence[str]) -> list[str]:
+        if not self._is_reliable and len(self._stale) < _MAX_MENTIONS:
+            if not self._stale:
+                self._stale_place = len(self._waiting)
+            self._stale.extend(lines)
+        self._is_started = True
+        return []
+
+    def _settle(self) -> list[str]:
+        """The end of a trace: where all of its entries are doubtful, those."""
+        written: list[str] = []
+        if self._stale:
+            self._waiting[self._stale_place :] = self._stale
+            self._stale.clear()
+            written = self._open() + self._sign(())
+        self._is_reliable = False
+        return written
 
     def _begin(self, role: Role, lines: Sequence[str]) -> list[str]:
         written: list[str] = []
-        if self._is_open:
-            if role is Role.RULE and self._is_in_rules:
-                written = self._sign(())
-            self._close()
-            if written or role is Role.RULE:
+        if self._is_open or self._stale or role is not Role.TITLE:
+            is_last = role is Role.RULE and self._is_in_rules
+            written = self._close()
+            if is_last:
                 return written
-        if role is not Role.TITLE:
-            self._close()
         self._is_started = True
         self._is_in_rules = self._is_in_rules or role is Role.RULE
         self._quiet = 0
         self._waiting.extend(lines)
-        return []
+        return written
 
     def _open(self) -> list[str]:
         if self._is_open:
@@ -133,7 +165,9 @@ class Excerpt:
         written, self._mentions = self._mentions, []
         return self._gap() + written
 
-    def _close(self) -> None:
+    def _close(self) -> list[str]:
+        written = self._settle()
         self._waiting.clear()
         self._is_started = self._is_open = self._is_in_rules = False
         self._quiet = 0
+        return written

@@ -35,8 +35,9 @@ _ANNOTATION = re.compile(rb"(?:\x1b\[[\d;]{0,32}[mK])*(?P<text> \([^()\n]{1,8192
 
 #: An entry of a trace as it is written here, or by others who leave the offset out.
 _TOLD = re.compile(
-    rb" {0,4}(?P<stale>\? )?(?:[\w.$:]+|<\S.{0,512}?)(?: \[[\w-]+\])? (?P<place>\([^()]+:\d+[^()]*\)).{0,80}"
+    rb" {0,4}(?:=> )?(?P<stale>\? )?(?:[\w.$:]+|<\S.{0,512}?)(?: \[[\w-]+\])? (?P<place>\([^()]+:\d+[^()]*\)).{0,80}"
 )
+_BRACKET = re.compile(rb" \([^()]+:\d")
 _INLINE = " [inline]"
 
 #: One place of an annotation.
@@ -54,7 +55,12 @@ _DUMPS = re.compile(
     rb'|"echo 0 > /proc/sys/'
 )
 _RULE = re.compile(rb"={20,}\s*$")
-_DIVIDER = re.compile(rb"[-=]{4,}\s*$")
+#: What sanitizers and lockdep say between and behind their traces.
+_WORDS = re.compile(
+    rb"The buggy address |\s*which belongs to |\s*(?:allocated|freed|accessed|located) \d+|(?:Read|Write) of size \d"
+    rb"|other info that |\s*Possible unsafe locking|\s*\*\*\* DEADLOCK|which lock already |but task is already "
+    rb"|the existing dependency chain|\d+ locks? held by |no locks held by |stack backtrace:|-> #\d"
+)
 _TASK = re.compile(rb"task:\S.{0,40}? +state:")
 _MODES = re.compile(rb"\s*</?TASK>")
 _COLUMNS = re.compile(rb"Tainted|tainted|task:")
@@ -109,9 +115,14 @@ class PasteRenderer:
         body = _COLOUR.sub(b"", line).rstrip()
         message = body[find_message(body).start :]
         role, is_kept = _role_of(message)
-        told = _TOLD.fullmatch(message) if role is Role.OTHER and message[-1:] in b")]" else None
-        if told is not None and names_location(message, told.start("place") - 1):
-            role, is_kept = Role.FRAME, not told["stale"]
+        if not body:
+            role = Role.GAP
+        elif role is Role.OTHER and b":" in message:
+            told = _TOLD.fullmatch(message)
+            if told is not None and names_location(message, told.start("place") - 1):
+                role = Role.STALE if told["stale"] else Role.FRAME
+            elif any(names_location(message, match.start()) for match in _BRACKET.finditer(message)):
+                role = Role.MENTION
         return self._excerpt.take(role, [_text(message)] if is_kept else [])
 
     def _annotated(self, piece: AnnotatedLine) -> list[str]:
@@ -120,10 +131,14 @@ class PasteRenderer:
         start = find_message(plain).start
         role, is_kept = _role_of(plain[start:])
         resolutions = piece.resolutions
+        if plain.endswith(_INLINE.encode()):  # a line of ours; what it ends with is no module
+            return self._without_frames(plain)
         if not resolutions:
             return self._excerpt.take(role, [_text(plain[start:].rstrip())] if is_kept else [])
         if role in (Role.OTHER, Role.PART):
             role = Role.FRAME if any(one.frame.in_trace for one in resolutions) else Role.MENTION
+            if role is Role.FRAME and not any(one.frame.reliable for one in resolutions):
+                role = Role.STALE
             if role is Role.MENTION and resolutions[0].frame.format in _FIRST_LINES:
                 role = Role.HEADING
         written = self._excerpt.take(role, list(self._lines(body, start, resolutions)) if is_kept else [])
@@ -137,8 +152,9 @@ class PasteRenderer:
         label = _ADDRESS.sub("", _text(_COLOUR.sub(b"", body[: first.frame.span[0]])[start:]))
         if all(one.frame.in_trace for one in resolutions):
             label = label if label.strip(" ") else " "
+            is_stale = not any(one.frame.reliable for one in resolutions)
             for resolution in resolutions:
-                if resolution.frame.reliable:
+                if resolution.frame.reliable or is_stale:
                     yield from (label + entry for entry in self._entries(body, resolution))
             return
         if len(resolutions) == 1:
@@ -209,17 +225,19 @@ def _role_of(message: bytes) -> tuple[Role, bool]:
         return Role.HEADING, True
     if kind is LineKind.MARKER:
         if b"cut here" in message:
-            return Role.CUT, False
+            return Role.CUT, True
         if b"end trace" in message or b"end Kernel panic" in message:
             return Role.END, False
-        return Role.PART, _MODES.match(message) is None
+        return Role.NOISE if _MODES.match(message) else Role.PART, _MODES.match(message) is None
     if _RULE.match(message) is not None:
         return Role.RULE, False
     if _DUMPS.match(message) is not None or kind in (LineKind.REGISTERS, LineKind.CODE, LineKind.MODULES):
-        return Role.PART, False
+        return Role.NOISE, False
     if kind is LineKind.CONTEXT:
         return (Role.HEADING if b" Comm: " in message else Role.PART), True
-    return Role.OTHER, bool(message.strip()) and _DIVIDER.match(message) is None
+    if _WORDS.match(message) is not None:
+        return Role.PART, True
+    return (Role.OTHER, True) if message.strip(b"-= ") else (Role.NOISE, False)
 
 
 def _frame_text(body: bytes, frame: Frame) -> str:
