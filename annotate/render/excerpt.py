@@ -28,14 +28,15 @@ class Role(Enum):
     CUT = 2  #: one begins, and what follows says which
     RULE = 3  #: ``=====``: one begins, or ends
     HEADING = 4  #: a trace begins, or what leads to one
-    FRAME = 5  #: an entry of a trace
-    STALE = 6  #: such an entry with a ``?``: wanted only where a trace holds no other
-    MENTION = 7  #: a frame in other text: of a report if it stands in one
-    PART = 8  #: the CPU, and what else only reports say
-    NOISE = 9  #: registers and the like
-    OTHER = 10  #: words, which may be about anything
-    GAP = 11  #: an empty line: between reports, and between the parts of one in rules
-    END = 12
+    POINTER = 5  #: an instruction pointer: of a report around it, or all that is left of its head
+    FRAME = 6  #: an entry of a trace
+    STALE = 7  #: such an entry with a ``?``: wanted only where a trace holds no other
+    MENTION = 8  #: a frame in other text: of a report if it stands in one
+    PART = 9  #: the CPU, and what else only reports say
+    NOISE = 10  #: registers and the like
+    OTHER = 11  #: words, which may be about anything
+    GAP = 12  #: an empty line: between reports, and between the parts of one in rules
+    END = 13
 
 
 class Excerpt:
@@ -63,6 +64,11 @@ class Excerpt:
             return self._wait(lines)
         if role is Role.STALE:
             return self._keep_stale(lines)
+        if role is Role.POINTER:
+            # An oops prints its registers once more behind its end.
+            if self._has_reports and not self._is_started:
+                return []
+            role = Role.HEADING
         if role is Role.MENTION and not self._is_started:
             return self._mention(lines)
         if role is Role.GAP and self._is_in_rules:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 from html import escape
 
+import regex
+
 _COLOUR = re.compile(rb"\x1b\[[\d;]{0,32}[mK]")
 _ORDINARY = re.compile(rb"[\t -~]*")
 
-#: Controls, what turns the direction of the text or has no width, and bytes that are no UTF-8.
-_UNPRINTED = re.compile(
-    "[\0-\x08\x0a-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ufffe\uffff"
-    "\U000e0000-\U000e007f\udc80-\udcff]"
-)
+#: Controls, what turns the direction of the text or takes no room, and bytes that are no UTF-8.
+_UNPRINTED = regex.compile(r"[[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]--[\t]]", regex.VERSION1)
 
 
 def page_text(data: bytes) -> str:
@@ -28,7 +27,7 @@ def page_words(text: str) -> str:
     return page_text(text.encode("utf-8", "surrogateescape"))
 
 
-def _written_out(match: re.Match[str]) -> str:
+def _written_out(match: regex.Match[str]) -> str:
     code = ord(match[0])
     if 0xDC80 <= code <= 0xDCFF:
         return f"<i>\\x{code - 0xDC00:02x}</i>"

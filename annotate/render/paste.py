@@ -140,7 +140,7 @@ class PasteRenderer:
             if role is Role.FRAME and not any(one.frame.reliable for one in resolutions):
                 role = Role.STALE
             if role is Role.MENTION and resolutions[0].frame.format in _FIRST_LINES:
-                role = Role.HEADING
+                role = Role.POINTER
         written = self._excerpt.take(role, list(self._lines(body, start, resolutions)) if is_kept else [])
         if role is Role.TITLE:
             written += self._excerpt.prove()
