@@ -51,6 +51,7 @@ _DUMPS = re.compile(
     rb"\s*>?(?:[0-9a-f]{8,16}|0x[0-9a-f]{8,16}): |\s*(?:[0-9a-f]{8,16}\b ?){2,}\s*$|\s*\^\s*$"
     rb"|PGD |RIP: 00[23]3:|\s*(?:Object|Redzone|Padding|Bytes b4|Slab|page|raw|flags|head|page_type|anon)\s*:? ?"
     rb"(?:[0-9a-f]{8,16}:|0x[0-9a-f]{4,16}|: |[0-9a-f]{16}|refcount:)"
+    rb"|\s*EA = |(?:Mem|Data) abort info:|user pgtable: "
     rb"|Memory state around |Kernel Offset: |Rebooting in |Dumping ftrace|\s*\(ftrace buffer empty\)|Hardware name: "
     rb'|"echo 0 > /proc/sys/'
 )
@@ -117,13 +118,16 @@ class PasteRenderer:
         role, is_kept = _role_of(message)
         if not body:
             role = Role.GAP
-        elif role is Role.OTHER and b":" in message:
+        is_located = b":" in message and any(
+            names_location(message, match.start()) for match in _BRACKET.finditer(message)
+        )
+        if is_located and role is Role.OTHER:
             told = _TOLD.fullmatch(message)
-            if told is not None and names_location(message, told.start("place") - 1):
-                role = Role.STALE if told["stale"] else Role.FRAME
-            elif any(names_location(message, match.start()) for match in _BRACKET.finditer(message)):
-                role = Role.MENTION
-        return self._excerpt.take(role, [_text(message)] if is_kept else [])
+            role = Role.MENTION if told is None else Role.STALE if told["stale"] else Role.FRAME
+        written = self._excerpt.take(role, [_text(message)] if is_kept else [])
+        if is_located and role is Role.TITLE:
+            written += self._excerpt.prove()
+        return written
 
     def _annotated(self, piece: AnnotatedLine) -> list[str]:
         body = piece.line.body
@@ -247,7 +251,9 @@ def _frame_text(body: bytes, frame: Frame) -> str:
 
 def _text(data: bytes) -> str:
     """Text that prints, on one line."""
-    text = printable(data.decode("utf-8", "replace").replace("\t", " "))
+    text = data.decode("utf-8", "replace")
+    if not text.isprintable():
+        text = "".join(each if each.isprintable() else " " if each.isspace() else "?" for each in text)
     return re.sub("(?<=[^ ]) {2,}", " ", text) if _COLUMNS.search(data) is not None else text
 
 
