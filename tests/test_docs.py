@@ -73,3 +73,10 @@ def test_the_table_of_log_formats_is_that_of_the_grammar() -> None:
     assert (REPOSITORY / "docs" / "log-formats.md").read_bytes() == run.stdout, (
         "stale; renew it with: python docs/make_log_formats.py > docs/log-formats.md"
     )
+
+
+def test_the_excerpt_of_the_manual_is_that_of_the_sample() -> None:
+    text = (REPOSITORY / "docs" / "formats.md").read_text()
+    block = re.search(r"<!-- generated: paste -->\n```\n(.*?)```\n<!-- end -->", text, re.DOTALL)
+    assert block is not None
+    assert block[1] == (SAMPLES / "x86_64" / "p-null_deref.paste").read_text()

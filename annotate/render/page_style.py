@@ -32,7 +32,7 @@ code, .log { font-family: ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, mon
 .crash { margin: .6rem 0; padding: .7rem 1rem; border: 1px solid var(--edge); border-left: 4px solid var(--title);
   border-radius: 4px; background: var(--raised) }
 .crash h3 .dim { font-weight: normal; font-size: 13px; white-space: nowrap }
-.counts { padding: 0 1.25rem }
+.crash ~ .counts { padding: 0 1.25rem }
 .dim { color: var(--dim) }
 .log { margin: 1rem 0; padding: .6rem 0; border: solid var(--edge); border-width: 1px 0; counter-reset: line;
   line-height: 1.45; tab-size: 8 }
@@ -71,7 +71,7 @@ footer { padding-bottom: 2rem; color: var(--dim); font-size: 13px }
   .log > div { padding: 0 .6rem 0 calc(2.9rem + 2ch) }
   .log > div::before { width: 2.4rem }
   .number { width: 2.6rem }
-  .counts { padding: 0 }
+  .crash ~ .counts { padding: 0 }
   dl { grid-template-columns: 1fr }
   dd { margin-bottom: .3rem } }
 @media print {
