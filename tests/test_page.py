@@ -194,11 +194,11 @@ def test_paths_and_names_of_debug_info_are_text() -> None:
         ("JaVaScRiPt:alert(1)", False),
         ("data:text/html,x", False),
         ("//example.org", False),
-        (None, False),
+        ("", False),
     ],
 )
-def test_only_what_no_browser_runs_is_linked(target: str | None, *, is_link: bool) -> None:
-    found = Page(page([annotated(b" f+0x1/0x20", CHAIN[-1:])], RenderOptions(link=lambda _place: target)))
+def test_only_what_no_browser_runs_is_linked(target: str, *, is_link: bool) -> None:
+    found = Page(page([annotated(b" f+0x1/0x20", CHAIN[-1:])], RenderOptions(link=lambda _place, _kernel: target)))
     assert (target in found.links) is is_link
     assert len(found.links) == 2 + is_link  # to the report, and the line's own
 
@@ -245,7 +245,8 @@ def test_crashes_stand_in_the_report_and_lead_to_their_line() -> None:
 @pytest.fixture
 def hostile_page(tmp_path: Path) -> Path:
     path = tmp_path / "page.html"
-    renderer, summary = HtmlRenderer(RenderOptions(link=lambda place: f"https://example.org/{place.file}")), Summary()
+    options = RenderOptions(link=lambda place, _kernel: f"https://example.org/{place.file}")
+    renderer, summary = HtmlRenderer(options), Summary()
     lines: list[AnnotatedLine | LogBlock] = [
         annotated(HOSTILE.encode() + b" f+0x1/0x20", (Location(HOSTILE, 3, "f", inlined=False),)),
         LogBlock(b"\0\x1b]8;;x\x07\xff\n"),

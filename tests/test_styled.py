@@ -43,8 +43,11 @@ def link(place: Location, kernel: KernelId) -> str:
     return f"x://{kernel.release or 'unknown'}/#{place.line}"
 
 
-STYLES = [
-    pytest.param(StyleOptions(colors, to, is_plumbing), id=f"{'colours' if colors else ''}{'-links' if to else ''}")
+LOOKS = [
+    pytest.param(
+        RenderOptions(link=to, style=StyleOptions(colors, is_plumbing)),
+        id=f"{'colours' if colors else ''}{'-links' if to else ''}",
+    )
     for colors, to in ((True, None), (False, link), (True, link))
 ]
 
@@ -56,15 +59,16 @@ def rendered(renderer: Renderer, log: bytes, cut: int | None = None) -> bytes:
     return b"".join([renderer.render("log", piece) for piece in pieces]) + renderer.finish(Summary())
 
 
-@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("options", LOOKS)
 @pytest.mark.parametrize("log", sample_logs(), ids=lambda path: f"{path.parent.name}-{path.stem}")
-def test_without_codes_a_styled_sample_is_the_plain_one(log: Path, style: StyleOptions) -> None:
+def test_without_codes_a_styled_sample_is_the_plain_one(log: Path, options: RenderOptions) -> None:
     data = log.read_bytes()
-    styled = rendered(StyledRenderer(RenderOptions(), style), data)
+    assert options.style is not None
+    styled = rendered(StyledRenderer(options, options.style), data)
     plain = rendered(PlainRenderer(RenderOptions()), data)
     assert len(CODES.findall(styled)) > len(CODES.findall(plain)) + 10
     assert CODES.sub(b"", styled) == CODES.sub(b"", plain)
-    if style.link is None or not style.colors:
+    if options.link is None or not options.style.colors:
         return
     # Nor is one of the log's own codes lost: all of them come in their order.
     own = iter(CODES.findall(styled))
@@ -84,13 +88,13 @@ LOGS = st.lists(st.sampled_from(FRAGMENTS), max_size=40).map(b"".join)
 def test_without_codes_any_styled_log_is_the_plain_one(
     log: bytes, to: Callable[[Location, KernelId], str] | None
 ) -> None:
-    styled = rendered(StyledRenderer(RenderOptions(), StyleOptions(link=to)), log)
+    styled = rendered(StyledRenderer(RenderOptions(link=to), StyleOptions()), log)
     assert CODES.sub(b"", styled) == CODES.sub(b"", rendered(PlainRenderer(RenderOptions()), log))
 
 
 @given(LOGS, st.integers(0, 300))
 def test_on_a_terminal_the_log_is_guarded_and_the_codes_are_not(log: bytes, cut: int) -> None:
-    options = RenderOptions(style=StyleOptions(link=link), is_guarded=True)
+    options = RenderOptions(style=StyleOptions(), link=link, is_guarded=True)
     renderer = make_renderer("text", options)
     styled = rendered(renderer, log, cut)
     guard = Guard()
@@ -105,7 +109,7 @@ def test_links_are_around_locations_and_nothing_else() -> None:
     line = LogLine(1, b" f+0x1/0x2", b"\n")
     chain = places("include/a.h:7 in inner", "b.c:8 in f")
     annotated = AnnotatedLine(line, [Resolution(find_frames(line)[0], chain, None)], kernel=KernelId("6.12.0"))
-    styled = StyledRenderer(RenderOptions(), StyleOptions(colors=False, link=link)).render("log", annotated)
+    styled = StyledRenderer(RenderOptions(link=link), StyleOptions(colors=False)).render("log", annotated)
     assert LINK.findall(styled) == [(b"x://6.12.0/#7", b"include/a.h:7"), (b"x://6.12.0/#8", b"b.c:8")]
 
 

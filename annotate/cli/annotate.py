@@ -214,13 +214,14 @@ class _Run:
                 self._source = SourceTree(options.source)
             except AnnotateError as error:
                 self._fail(f"--source {error}")
-        is_wanted = "always" in (options.color, options.links) or self._source is not None
+        is_page = options.format == "html"
+        is_wanted = is_page or "always" in (options.color, options.links) or self._source is not None
         if not is_wanted and not is_terminal(1):
             return plain
         from annotate.cli.terminal import Wishes, look
 
         wishes = Wishes(options.color, options.links, options.link_template, is_raw=options.raw)
-        return look(plain, wishes, self._source, self._images.misfits, self._complain)
+        return look(plain, wishes, self._source, self._images.misfits, self._complain, is_page=is_page)
 
     def run(self) -> int:
         """Annotate every log, then report."""

@@ -37,28 +37,29 @@ def look(
     source: SourceTree | None,
     misfits: Collection[str],
     warn: Callable[[str], None],
+    *,
+    is_page: bool,
 ) -> RenderOptions:
     """``options`` with all that depends on the terminal and on the environment.
 
-    ``misfits`` are releases of logs that are answered from another kernel's file; it may grow later.
+    ``is_page``: a page has links wherever it goes. ``misfits`` are releases of logs that are answered from another
+    kernel's file; it may grow later.
     """
     is_here = is_terminal(_STANDARD_OUTPUT)
     is_able = is_here and os.environ.get("TERM", "") not in ("", "dumb", "unknown")
     # https://no-color.org: set to anything at all; it says nothing of links.
     has_colors = wishes.color == "always" or (wishes.color == "auto" and is_able and not os.environ.get("NO_COLOR"))
-    has_links = wishes.links == "always" or (wishes.links == "auto" and is_able)
-    style = None
-    if has_colors or has_links:
-        link = None
-        if has_links:
-            find = source.find if source is not None else _find_nothing
-            templates = _templates(wishes.template, warn)
-            link = Linker(templates, find, platform.node(), lambda kernel: kernel.release in misfits).uri
-        style = StyleOptions(has_colors, link)
+    has_links = wishes.links == "always" or (wishes.links == "auto" and (is_able or is_page))
+    link = None
+    if has_links:
+        find = source.find if source is not None else _find_nothing
+        templates = _templates(wishes.template, warn)
+        link = Linker(templates, find, platform.node(), lambda kernel: kernel.release in misfits).uri
     return options._replace(
         source=source,
         width=_width() if is_here else None,
-        style=style,
+        style=StyleOptions(has_colors) if has_colors or has_links else None,
+        link=link,
         is_guarded=is_here and not wishes.is_raw,
     )
 

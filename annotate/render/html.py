@@ -17,11 +17,11 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from annotate.log.message import LineKind, find_message, kind_of
-from annotate.model import AnnotatedLine, LogBlock, Missing
+from annotate.model import AnnotatedLine, KernelId, LogBlock, Missing
 from annotate.render.page_report import write_report
 from annotate.render.page_style import STYLE
 from annotate.render.page_text import page_text, page_words
-from annotate.render.plain import PlainRenderer, place_of, printable
+from annotate.render.plain import Wording
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -69,8 +69,9 @@ class HtmlRenderer:
     remembers = False
 
     def __init__(self, options: RenderOptions) -> None:
-        self._plain = PlainRenderer(options)
+        self._wording = Wording(options)
         self._link = options.link
+        self._kernels: set[KernelId] = set()  # that wrote lines with frames
         self._logs: list[str] = []
         self._line_prefix = ""  # of the ids of this log's lines
         self._number = 0  # of the line written last
@@ -84,7 +85,8 @@ class HtmlRenderer:
             parts.append(self._begin(log))
         if isinstance(piece, AnnotatedLine) and piece.resolutions:
             self._number += 1
-            parts.append(self._annotated(piece.line.body, piece.resolutions))
+            self._kernels.add(piece.kernel)
+            parts.append(self._annotated(piece.line.body, piece.resolutions, piece.kernel))
         elif isinstance(piece, AnnotatedLine):
             parts.extend(self._lines([piece.line.body]))
         elif isinstance(piece, LogBlock):
@@ -94,7 +96,7 @@ class HtmlRenderer:
     def finish(self, summary: Summary) -> bytes:
         """The end of the last log, and the report."""
         begin = "" if self._logs else self._head("Kernel log")
-        report = write_report(summary, self._linked, self._line_prefix if len(self._logs) == 1 else None)
+        report = write_report(summary, self._linked_of_all, self._line_prefix if len(self._logs) == 1 else None)
         return (begin + self._end() + report + _FOOT).encode()
 
     def _begin(self, log: str) -> str:
@@ -148,7 +150,7 @@ class HtmlRenderer:
         attribute = f' class="{kind}"' if kind else ""
         return f'<div id="{self._line_prefix}{self._number}"{attribute}>'
 
-    def _annotated(self, body: bytes, resolutions: Sequence[Resolution]) -> str:
+    def _annotated(self, body: bytes, resolutions: Sequence[Resolution], kernel: KernelId) -> str:
         start = find_message(body).start
         kind = _CLASSES[kind_of(body[start:])]
         if not kind and not any(resolution.frame.reliable for resolution in resolutions):
@@ -161,12 +163,12 @@ class HtmlRenderer:
         parts = [self._open(kind), number, _stamp(body, done)]
         for resolution in resolutions:
             begin, end = max(resolution.frame.span[0], done), resolution.frame.end
-            parts += (page_text(body[done:begin]), self._frame(body[begin:end], resolution))
+            parts += (page_text(body[done:begin]), self._frame(body[begin:end], resolution, kernel))
             done = end
         parts += (page_text(body[done:]), "</div>\n")
         return "".join(parts)
 
-    def _frame(self, text: bytes, resolution: Resolution) -> str:
+    def _frame(self, text: bytes, resolution: Resolution, kernel: KernelId) -> str:
         """The frame as it stands in the log, and the places behind it."""
         symbol = resolution.frame.symbol
         if symbol and text.startswith(symbol):
@@ -178,34 +180,35 @@ class HtmlRenderer:
             detail = f" ({resolution.detail})" if resolution.detail else ""
             shown = f'<abbr title="{escape(missing.sentence + detail)}">{shown}</abbr>'
         if missing is Missing.AMBIGUOUS:
-            return shown + page_text(self._plain.annotation(resolution))
+            pieces = self._wording.pieces(resolution)
+            alternatives = (self._linked(place, text, kernel) if place else page_words(text) for text, place in pieces)
+            return f"{shown} ({''.join(alternatives)})"
         if not resolution.locations:
             return shown
-        innermost, *others = zip(
-            self._plain.places(resolution.locations, symbol.decode("utf-8", "surrogateescape")),
-            resolution.locations,
-            strict=False,  # with --inlines innermost there is one text
+        innermost, *others = (
+            self._linked(place.location, place.shown, kernel) + page_words(place.naming)
+            for place in self._wording.places(resolution)
         )
         chain = ""
         if others:
-            steps = ", ".join(f"<span>{self._place(text, place)}</span>" for text, place in others)
+            steps = ", ".join(f"<span>{place}</span>" for place in others)
             chain = (
                 f'<details><summary data-more="{len(others)}" aria-label="{len(others)} more places"></summary>'
                 f", {steps}</details>"
             )
-        return f"{shown} ({self._place(*innermost)}{chain})"
+        return f"{shown} ({innermost}{chain})"
 
-    def _place(self, text: str, place: Location) -> str:
-        """``fs/read_write.c:637 in vfs_write``, the place a link where it leads somewhere."""
-        size = len(place_of(place))
-        text = printable(text)
-        return self._linked(place, page_words(text[:size])) + page_words(text[size:])
+    def _linked(self, place: Location, text: str, kernel: KernelId) -> str:
+        """The text of a place, a link where it leads somewhere for sure."""
+        target = self._link(place, kernel) if self._link is not None else ""
+        if not target.lower().startswith(_SCHEMES):
+            return f'<span class="place">{page_words(text)}</span>'
+        return f'<a href="{escape(target)}">{page_words(text)}</a>'
 
-    def _linked(self, place: Location, text: str) -> str:
-        target = self._link(place) if self._link is not None else None
-        if target is None or not target.lower().startswith(_SCHEMES):
-            return f'<span class="place">{text}</span>'
-        return f'<a href="{escape(target)}">{text}</a>'
+    def _linked_of_all(self, place: Location, text: str) -> str:
+        """The same for a place of a crash, which may be of any of the kernels."""
+        kernel = next(iter(self._kernels)) if len(self._kernels) == 1 else KernelId()
+        return self._linked(place, text, kernel)
 
 
 def _stamp(body: bytes, start: int) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from annotate.model import Location
 from annotate.render.page_text import page_words
-from annotate.render.plain import place_of
+from annotate.render.plain import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -49,7 +49,7 @@ def _facts(crash: Crash, linked: Linked) -> Iterator[tuple[str, str]]:
         place = ""
         if crash.file is not None and crash.location_line is not None:
             location = Location(crash.file, crash.location_line, crash.frame, inlined=False)
-            place = f" <code>{linked(location, page_words(place_of(location)))}</code>"
+            place = f" <code>{linked(location, shown(location))}</code>"
         elif crash.file is not None:
             place = f" <code>{page_words(crash.file)}</code>"
         yield "Function", f"<code>{page_words(crash.frame)}</code>{place}"

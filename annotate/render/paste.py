@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING
 from annotate.log.message import LineKind, find_message, kind_of
 from annotate.log.visible import names_location
 from annotate.model import AnnotatedLine, LogBlock, Missing
-from annotate.render.excerpt import Excerpt, Role
 from annotate.render.names import readable
-from annotate.render.plain import PlainRenderer, printable
+from annotate.render.plain import PlainRenderer, Wording
+from annotate.render.printable import printable
+from annotate.render.report_lines import Excerpt, Role
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -80,6 +81,7 @@ class PasteRenderer:
 
     def __init__(self, options: RenderOptions) -> None:
         self._plain = PlainRenderer(options)
+        self._wording = Wording(options)
         self._readable = readable if options.demangle else str
         self._log: str | None = None
         self._excerpt = Excerpt()
@@ -192,12 +194,12 @@ class PasteRenderer:
             yield _frame_text(body, frame)
         else:
             function = resolution.locations[-1].function
-            symbol = frame.symbol.decode("utf-8", "surrogateescape") or function
-            *inlined, own = self._plain.places(resolution.locations, symbol)
-            for text, place in zip(inlined, resolution.locations, strict=False):
-                where = text.removesuffix(f" in {self._readable(place.function)}")
-                yield f"{printable(self._readable(place.function)) or '?'} ({printable(where)}){_INLINE}"
-            yield f"{name or self._readable(function)} ({printable(own)})"
+            *inlined, own = self._wording.places(resolution)
+            for place in inlined:
+                yield f"{printable(self._readable(place.location.function)) or '?'} ({place.shown}){_INLINE}"
+            # An address alone has no name of its own to differ from.
+            naming = own.naming if name else ""
+            yield f"{name or printable(self._readable(function))} ({own.shown}{naming})"
 
     def _name(self, frame: Frame) -> str:
         """The function, and the module it is in."""

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from itertools import chain
 from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from annotate.model import LogBlock, Missing, Repeats
 from annotate.render.names import readable
-from annotate.render.printable import UNPRINTABLE
+from annotate.render.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,6 +83,14 @@ class PlainRenderer:
         return f" ({''.join([text for text, _ in pieces])})".encode("utf-8", "surrogateescape") if pieces else b""
 
 
+class Place(NamedTuple):
+    """A location as it is shown, fit for any terminal: ``fs/read_write.c:637`` and `` in vfs_write``."""
+
+    shown: str
+    naming: str  #: empty where the function is the printed one
+    location: Location
+
+
 class Wording:
     """What is said of a frame, in pieces: each is a location as it is shown, with that location, or what joins them."""
 
@@ -91,42 +99,38 @@ class Wording:
         self._demangle = options.demangle
 
     def pieces(self, resolution: Resolution) -> list[Piece]:
-        """All of it but the brackets around it, fit for any terminal; nothing when there is no answer."""
-        pieces: list[Piece]
+        """All of it but the brackets around it; nothing when there is no answer."""
         if resolution.missing is Missing.AMBIGUOUS:
-            pieces = _alternatives(resolution.candidates)
-        elif resolution.locations:
-            symbol = resolution.frame.symbol.decode("utf-8", "surrogateescape")
-            pieces = (self._innermost if self._innermost_only else self._chain)(resolution.locations, symbol)
-        else:
-            return []
-        return [
-            # translating takes 2 us
-            piece if piece[0].isprintable() else (piece[0].translate(UNPRINTABLE), piece[1])
-            for piece in pieces
-        ]
-
-    def _chain(self, locations: Sequence[Location], symbol: str) -> list[Piece]:
-        """Innermost first; a function is named unless it is the printed one."""
+            return _alternatives(resolution.candidates)
         pieces: list[Piece] = []
-        for place in locations:
-            pieces.append((_shown(place), place))
-            if name := self._named(place.function, "" if place.inlined else symbol):
-                pieces.append((name, None))
-            pieces.append((", ", None))
-        pieces.pop()
+        for place in self.places(resolution):
+            if pieces:
+                pieces.append((", ", None))
+            pieces.append((place.shown, place.location))
+            if place.naming:
+                pieces.append((place.naming, None))
         return pieces
 
-    def _innermost(self, locations: Sequence[Location], symbol: str) -> list[Piece]:
-        """The first location alone, as a LINEINFO kernel prints it; another function than the printed one is named."""
-        name = self._named(locations[-1].function, symbol)
-        first: Piece = (_shown(locations[0]), locations[0])
-        return [first, (name, None)] if name else [first]
+    def places(self, resolution: Resolution) -> list[Place]:
+        """The places of an answer, innermost first; a function is named unless it is the printed one.
 
-    def _named(self, function: str, symbol: str) -> str:
+        With ``--inlines innermost`` the first one alone, as a LINEINFO kernel prints it.
+        """
+        locations = resolution.locations
+        if not locations:
+            return []
+        symbol = resolution.frame.symbol.decode("utf-8", "surrogateescape")
+        if self._innermost_only:
+            return [Place(shown(locations[0]), self._naming(locations[-1].function, symbol), locations[0])]
+        return [
+            Place(shown(place), self._naming(place.function, "" if place.inlined else symbol), place)
+            for place in locations
+        ]
+
+    def _naming(self, function: str, symbol: str) -> str:
         if function == symbol:
             return ""
-        return f" in {readable(function) if self._demangle else function}"
+        return printable(f" in {readable(function) if self._demangle else function}")
 
 
 def _alternatives(candidates: Sequence[Sequence[Location]]) -> list[Piece]:
@@ -134,18 +138,19 @@ def _alternatives(candidates: Sequence[Sequence[Location]]) -> list[Piece]:
     places = [_place(chain, 0) for chain in candidates]
     if len({text for text, _ in places}) < len(places):
         places = list({_place(chain, -1)[0]: _place(chain, -1) for chain in candidates}.values())
-    shown = places[:MAX_CANDIDATES]
+    spelled = places[:MAX_CANDIDATES]
     if len(places) > MAX_CANDIDATES:
-        shown.append((f"{len(places) - MAX_CANDIDATES} more", None))
-    return [piece for place in shown for piece in ((" or ", None), place)][1:]
+        spelled.append((f"{len(places) - MAX_CANDIDATES} more", None))
+    return [piece for place in spelled for piece in ((" or ", None), place)][1:]
 
 
 def _place(chain: Sequence[Location], level: int) -> Piece:
-    return (_shown(chain[level]), chain[level]) if chain else ("?", None)
+    return (shown(chain[level]), chain[level]) if chain else ("?", None)
 
 
-def _shown(place: Location) -> str:
-    return f"{_path(place)}:{place.line}"
+def shown(place: Location) -> str:
+    """``fs/read_write.c:637``."""
+    return printable(f"{_path(place)}:{place.line}")
 
 
 def _path(place: Location) -> str:

@@ -15,3 +15,8 @@ _RAW_CONTROLS = range(0xDC80, 0xDCA0)
 
 #: For ``str.translate``, of text that is to stay on one line.
 UNPRINTABLE = dict.fromkeys((code for codes in (*CONTROLS, *DIRECTIONS, _RAW_CONTROLS) for code in codes), "?")
+
+
+def printable(text: str) -> str:
+    """Words of debug info without what would break a line or steer a terminal; as long as before."""
+    return text if text.isprintable() else text.translate(UNPRINTABLE)  # translating takes 2 us

@@ -22,7 +22,6 @@ class StyleOptions(NamedTuple):
     """How a terminal, or a pager, is to show a log."""
 
     colors: bool = True
-    link: Callable[[Location, KernelId], str] | None = None  #: the URI of a location, or nothing
     #: Whether a function, by its name and file, only carries out what others began: reports, entries, allocators.
     is_plumbing: Callable[[bytes, str], bool] = lambda _symbol, _file: False
 
@@ -34,7 +33,8 @@ class RenderOptions(NamedTuple):
     demangle: bool = True  #: show Rust names as people write them
     source: SourceLines | None = None  #: show what stands around each location
     width: int | None = None  #: columns of a terminal; None where nothing is to be cut
-    style: StyleOptions | None = None
+    style: StyleOptions | None = None  #: None for text as it is
+    link: Callable[[Location, KernelId], str] | None = None  #: the URI of a location, or nothing where it is not sure
     is_guarded: bool = False  #: what could steer a terminal is shown as text
 
 

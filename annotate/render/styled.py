@@ -77,7 +77,7 @@ class StyledRenderer:
         self._wording = Wording(options)
         self._excerpts = None if options.source is None else Excerpts(options.source, options)
         self._has_colors = style.colors
-        self._link = style.link
+        self._link = options.link
         self._guard = Guard() if options.is_guarded else None
         self._focus = Focus(style.is_plumbing)
         self._active: list[bytes] = []  # the log's own colours that are switched on
