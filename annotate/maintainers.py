@@ -209,7 +209,7 @@ def _is_below_or_like(text: str, path: str) -> bool:
 
 @lru_cache(1024)
 def _glob_expression(text: str) -> re.Pattern[str] | None:
-    """A pattern with wildcards, for ``match``; None where it holds no such range as ``[z-a]``.
+    """A pattern with wildcards, for ``match``; None where a range in it is none, as ``[z-a]``.
 
     The text behind a ``*`` is taken where it first fits and never given back, so no path takes long.
     """

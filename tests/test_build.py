@@ -639,12 +639,13 @@ def test_without_inlined_calls(world: World, tmp_path: Path) -> None:
 
 def test_maintainers_are_taken_along(world: World, tmp_path: Path) -> None:
     text = tmp_path / "MAINTAINERS"
-    text.write_bytes(b"XFS\nM:\tS\xc3\xb6meone\nF:\tfs/xfs/\n" * 50)
+    entry = b"XFS\nM:\tS\xc3\xb6meone <someone@example.org>\nF:\tfs/xfs/\n"
+    text.write_bytes(b"Maintainers List\n-------\n" + (b"\n" + entry + b"W:\thttp://example.org\n") * 50)
     output = tmp_path / "t.lineinfo"
     built(world.module, "-o", output, "--maintainers", text, "--jobs", "1")
     file = TableFile(output.read_bytes(), "t")
     (record,) = file.find(MAINTAINERS, b"")
-    assert file.text(record) == text.read_bytes()
+    assert file.text(record) == file.maintainers() == entry * 50
     assert f"MAINTAINERS: {record.size} bytes" in lines_of("info", output)
     # It is no image: the module is the only one, with its addresses.
     assert lines_of("dump", output) == lines_of("dump", world.module)
@@ -652,6 +653,8 @@ def test_maintainers_are_taken_along(world: World, tmp_path: Path) -> None:
     gone = tmp_path / "gone"
     said = sentence(run("build", world.module, "-o", output, "--maintainers", gone))
     assert said == f"{gone}: cannot be read: No such file or directory"
+    said = sentence(run("build", world.module, "-o", output, "--maintainers", world.module))
+    assert said.startswith(f"{world.module}: expected a kernel's MAINTAINERS file, found no entry in it")
 
 
 def annotated(*arguments: str | Path, log: bytes) -> subprocess.CompletedProcess[bytes]:

@@ -16,6 +16,7 @@ from annotate.kernel.build import Options, build, sources_in
 from annotate.kernel.images import OpenTable, kind_of, open_file
 from annotate.kernel.packages import Unpacker, is_package, table_of_package, workspace
 from annotate.kernel.wanted import wanted_symbols
+from annotate.maintainers import needed_text, read_maintainers
 from annotate.tables.lineinfo_v1 import MAINTAINERS, VERSION, TableImage
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def _build(options: argparse.Namespace) -> int:
     packages = [path for path in options.sources if is_package(path)]
     sources = [source for path in options.sources if path not in packages for source in sources_of(path)]
     logs = [_read(path) for path in options.only_frames or ()]
-    maintainers = _read(options.maintainers) if options.maintainers else None
+    maintainers = _maintainers(options.maintainers) if options.maintainers else None
     build_options = Options(options.jobs, options.inlines, maintainers)
     try:
         with ended_by_sigterm(), progress() as advance:
@@ -89,6 +90,13 @@ def _build(options: argparse.Namespace) -> int:
         raise UnreadableFileError(options.output, f"cannot be written: {error.strerror or error}") from error
     complain_of(report)
     return EXIT_DONE
+
+
+def _maintainers(path: str) -> bytes:
+    """What a table takes of a MAINTAINERS file. Raises AnnotateError when it is none."""
+    data = _read(path)
+    read_maintainers(data, path)
+    return needed_text(data)
 
 
 def _build_packages(

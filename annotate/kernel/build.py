@@ -47,7 +47,11 @@ class Source(NamedTuple):
 
 
 class Options(NamedTuple):
-    """How to build. ``only``: addresses of the symbols that are wanted, by path; files not in it are left out."""
+    """How to build.
+
+    ``maintainers``: what the table carries of a MAINTAINERS file. ``only``: addresses of the symbols that are wanted,
+    by path; files not in it are left out.
+    """
 
     jobs: int = 1
     has_inlines: bool = True

@@ -252,6 +252,18 @@ class Images:
             answer = self._answers[key] = self._choose(module, build_id, kernel)
         return answer
 
+    def maintainers_text(self) -> tuple[bytes, str] | None:
+        """The MAINTAINERS text of the first table in use that carries one, and that table's path.
+
+        Nothing of it is read before. Raises AnnotateError when it is damaged.
+        """
+        for used in self.used:
+            opened = self._opened.get(used.path)
+            text = opened.file.maintainers() if isinstance(opened, OpenTable) else None
+            if text is not None:
+                return text, used.path
+        return None
+
     def _choose(self, module: bytes, build_id: bytes, kernel: KernelId) -> Image | Absence:
         name = module.decode("utf-8", "surrogateescape")
         wanted_id = (build_id or (b"" if module else kernel.build_id.encode())).decode("ascii", "replace")

@@ -96,6 +96,9 @@ where inlined function 5 is the next new one and has the usual first line 20::
     f2 02 00 00 01   242: from 6 on, function 5, called at line 101 + 0, at line 20 + 1
     01               code 1: from 9 on, back in the function, line 101
 
+A MAINTAINERS text is lines, ended by line feeds: of each entry its title, and of its tags those that say who looks
+after which files (M, R, L, S, T, F, X, N, K), as they stand in the kernel's file.
+
 Bounds, so that a hostile file costs no more than an honest one: what is packed has at most 1 MiB (a MAINTAINERS text
 16 MiB), an entry at most 16384 calls, shift is at most 4, and blocks follow each other in their index.
 

@@ -15,6 +15,7 @@ from annotate.tables.lineinfo_v1.layout import (
     FIRST_ESCAPE,
     HEADER,
     MAGIC,
+    MAINTAINERS,
     MAX_TEXT,
     RECORD,
     VERSION,
@@ -167,6 +168,10 @@ class TableFile:
                 self.source, "", offset, f"{what} with the checksum that it should have", "another one"
             )
         return data
+
+    def maintainers(self) -> bytes | None:
+        """The text of the MAINTAINERS file, unpacked each time; None where there is none. Raises DamagedFileError."""
+        return next(map(self.text, self.find(MAINTAINERS, b"")), None)
 
     def text(self, record: Record) -> bytes:
         """The text of a record of kind MAINTAINERS."""
