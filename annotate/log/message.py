@@ -94,9 +94,8 @@ _TITLES = (
         rb"stack segment:",
         rb"double fault:",
         rb"traps: PANIC",
-        rb"watchdog: ",
+        rb"(?:NMI )?watchdog: (?:BUG: |(?:CPU\d+: )?Watchdog detected )",
         rb"rcu: INFO: ",
-        rb"NMI watchdog: ",
     ),
     *(
         rb"Unhandled ",
@@ -106,7 +105,7 @@ _TITLES = (
         rb"CFI failure",
     ),
     *(rb"stack guard page", rb"Kernel mode fault", rb"(?:[\w.-]{1,64}: )?page allocation failure", rb"refcount_t: "),
-    *(rb"kernel tried to execute", rb"unreferenced object", rb"Alignment trap", rb"SError", rb"Data abort"),
+    *(rb"kernel tried to execute", rb"unreferenced object", rb"Alignment trap", rb"SError", rb"Data abort(?! info:)"),
     rb"possible recursive locking",
 )
 _MARKERS = (

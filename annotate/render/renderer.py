@@ -22,7 +22,8 @@ class StyleOptions(NamedTuple):
     """How a terminal, or a pager, is to show a log."""
 
     colors: bool = True
-    #: Whether a function, by its name and file, only carries out what others began: reports, entries, allocators.
+    #: Whether a function, by its name and its file (empty where that is not known), only carries out what others began:
+    #: reports, entries, allocators.
     is_plumbing: Callable[[bytes, str], bool] = lambda _symbol, _file: False
 
 
