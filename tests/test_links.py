@@ -20,6 +20,7 @@ DEBIAN = "#1 SMP PREEMPT_DYNAMIC Debian {} (2026-07-12)"
 TAGS = [
     ("6.1.0-56-cloud-amd64", "#1  Debian 6.1.192-2", Tag("v6.1.192", STABLE)),
     ("6.1.0-56-cloud-amd64", "(debian-kernel@lists.debian.org) " + DEBIAN.format("6.1.192-2"), Tag("v6.1.192", STABLE)),
+    ("6.1.0-56-cloud-amd64", "#1  Debian 6.1.192-2 " + "5e" * 20, Tag("v6.1.192", STABLE)),  # STACKTRACE_BUILD_ID
     ("6.12.6-amd64", DEBIAN.format("6.12.6-1~bpo12+1"), Tag("v6.12.6", STABLE)),
     ("6.18-rc3-amd64", DEBIAN.format("6.18~rc3-1~exp1"), Tag("v6.18-rc3", MAINLINE)),
     ("6.12.0-amd64", DEBIAN.format("6.12-1~exp1"), Tag("v6.12", STABLE)),

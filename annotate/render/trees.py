@@ -25,7 +25,7 @@ _FEDORA_RELEASE = re.compile(_NUMBERS + r"-(?:0\.(?P<candidate>rc\d{1,2})\.)?[1-
 #: In the version: ``#1 SMP PREEMPT_DYNAMIC Debian 6.1.192-2 (2026-07-12)``; ``6.18~rc3-1~exp1``, ``6.12-1~exp1`` too.
 _DEBIAN_VERSION = re.compile(
     r"\bDebian (?P<package>(?P<series>\d{1,2}\.\d{1,3})(?:\.(?P<sublevel>\d{1,4}))?(?:~(?P<candidate>rc\d{1,2}))?"
-    r"-\d{1,3}[\w.+~]{0,40})(?= \(|$)"
+    r"-\d{1,3}[\w.+~]{0,40})(?= |$)"
 )
 
 
