@@ -230,6 +230,7 @@ def test_a_title_that_names_it_and_the_traces_below() -> None:
 
 def test_a_recursion_is_bold_once() -> None:
     assert looks(b"Call Trace:", *[b" again+0x5/0x40"] * 5) == [("bold", "again")]
+    assert looks(b"pc : again+0x5/0x40", b"Call trace:", *[b" again+0x5/0x40"] * 5) == [("bold", "again")] * 2
 
 
 def test_each_task_of_a_dump_has_its_own() -> None:
@@ -239,6 +240,7 @@ def test_each_task_of_a_dump_has_its_own() -> None:
 
 def test_two_headings_above_one_trace_are_one() -> None:
     assert looks(b"Stack:", b"Call Trace:", b" culprit+0x5/0x40", b" caller+0x5/0x40") == [("bold", "culprit")]
+    assert looks(b"RIP: 0010:culprit+0x5/0x40", b"Stack:", b"Call Trace:", b" caller+0x5/0x40") == [("bold", "culprit")]
 
 
 def test_the_entry_below_an_aside_does_not_matter() -> None:
