@@ -18,19 +18,15 @@ DEBIAN = "#1 SMP PREEMPT_DYNAMIC Debian {} (2026-07-12)"
 
 #: Releases and versions as kernels print them, and the tag that they were made from.
 TAGS = [
-    ("6.1.0-56-cloud-amd64", "#1  Debian 6.1.192-2", Tag("v6.1.192", STABLE)),
-    ("6.1.0-56-cloud-amd64", "(debian-kernel@lists.debian.org) " + DEBIAN.format("6.1.192-2"), Tag("v6.1.192", STABLE)),
-    ("6.1.0-56-cloud-amd64", "#1  Debian 6.1.192-2 " + "5e" * 20, Tag("v6.1.192", STABLE)),  # STACKTRACE_BUILD_ID
-    ("6.12.6-amd64", DEBIAN.format("6.12.6-1~bpo12+1"), Tag("v6.12.6", STABLE)),
-    ("6.18-rc3-amd64", DEBIAN.format("6.18~rc3-1~exp1"), Tag("v6.18-rc3", MAINLINE)),
-    ("6.12.0-amd64", DEBIAN.format("6.12-1~exp1"), Tag("v6.12", STABLE)),
-    ("6.17.4-200.fc42.x86_64", "#1 SMP PREEMPT_DYNAMIC Mon Oct 20", Tag("v6.17.4", STABLE)),
-    ("6.18.0-0.rc3.29.fc44.x86_64", "#1 SMP", Tag("v6.18-rc3", MAINLINE)),
     ("6.12.0", "#1 SMP", Tag("v6.12", STABLE)),
     ("6.12.7", "#1 SMP", Tag("v6.12.7", STABLE)),
     ("6.18.0-rc3", "#1 SMP", Tag("v6.18-rc3", MAINLINE)),
     ("6.19.0-rc4-next-20260105", "#1 SMP", Tag("next-20260105", NEXT)),
-    # all that is something else than a tag, or that may be
+    # all that is something else than a tag, or that may be: patches on top move lines
+    ("6.1.0-56-cloud-amd64", DEBIAN.format("6.1.192-2"), None),
+    ("6.12.0", DEBIAN.format("6.12-1~exp1"), None),
+    ("6.17.4-200.fc42.x86_64", "#1 SMP PREEMPT_DYNAMIC Mon Oct 20", None),
+    ("6.18.0-0.rc3.29.fc44.x86_64", "#1 SMP", None),
     ("6.8.0-45-generic", "#45-Ubuntu SMP PREEMPT_DYNAMIC", None),
     ("6.8.0-1015-aws", "#16-Ubuntu SMP", None),
     ("6.1.0-56-cloud-amd64", "#1 SMP", None),
@@ -58,12 +54,25 @@ def test_tags(release: str, version: str, tag: Tag | None) -> None:
     assert tag_of(KernelId(release, version)) == tag
 
 
-def test_versions_of_packages() -> None:
-    assert package_version(KernelId("6.1.0-56-cloud-amd64", DEBIAN.format("6.1.192-2"))) == "6.1.192-2"
-    assert package_version(KernelId("6.12.7", "#1 SMP")) == ""
+@pytest.mark.parametrize(
+    ("release", "version", "package"),
+    [
+        ("6.1.0-56-cloud-amd64", "#1  Debian 6.1.192-2", "6.1.192-2"),
+        ("6.1.0-56-cloud-amd64", "(debian-kernel@lists.debian.org) " + DEBIAN.format("6.1.192-2"), "6.1.192-2"),
+        ("6.1.0-56-cloud-amd64", "#1  Debian 6.1.192-2 " + "5e" * 20, "6.1.192-2"),  # STACKTRACE_BUILD_ID
+        ("6.12.6-amd64", DEBIAN.format("6.12.6-1~bpo12+1"), "6.12.6-1~bpo12+1"),
+        ("6.18-rc3-amd64", DEBIAN.format("6.18~rc3-1~exp1"), "6.18~rc3-1~exp1"),
+        ("5.10.0-30-amd64", DEBIAN.format("6.1.192-2"), ""),
+        ("6.1.0-56-cloud-amd64", "#1 Debian 6.1.192", ""),
+        ("6.12.7", "#1 SMP", ""),
+    ],
+)
+def test_versions_of_packages(release: str, version: str, package: str) -> None:
+    assert package_version(KernelId(release, version)) == package
 
 
 KERNEL = KernelId("6.1.0-56-cloud-amd64", DEBIAN.format("6.1.192-2"))
+MAINLINE_KERNEL = KernelId("6.12.7", "#1 SMP")
 
 
 def uri(
@@ -81,15 +90,14 @@ def uri(
 def test_the_named_templates() -> None:
     assert uri("file") == "file://my%20host/src/linux%206/fs/read_write.c"
     assert uri("vscode") == "vscode://file/src/linux%206/fs/read_write.c:582"
-    assert uri("web") == (
-        "https://git.kernel.org/pub/scm/linux/kernel/git/stable/linux.git/tree/fs/read_write.c?h=v6.1.192#n582"
+    assert uri("debian") == "https://sources.debian.org/src/linux/6.1.192-2/fs/read_write.c/#L582"
+    assert uri("web", kernel=MAINLINE_KERNEL) == (
+        "https://git.kernel.org/pub/scm/linux/kernel/git/stable/linux.git/tree/fs/read_write.c?h=v6.12.7#n582"
     )
 
 
 def test_a_template_of_ones_own() -> None:
-    assert uri("https://sources.debian.org/src/linux/{version}/{path}/#L{line}") == (
-        "https://sources.debian.org/src/linux/6.1.192-2/fs/read_write.c/#L582"
-    )
+    assert uri("https://example.org/{version}/{path}:{line}") == "https://example.org/6.1.192-2/fs/read_write.c:582"
     assert uri("x-tree:{release}:{path}") == "x-tree:6.1.0-56-cloud-amd64:fs/read_write.c"
 
 
@@ -98,8 +106,11 @@ def test_a_template_of_ones_own() -> None:
     [
         ("web", "fs/read_write.c", 582, KernelId("6.8.0-45-generic")),
         ("web", "fs/read_write.c", 582, KernelId()),
-        ("web", "fs/read_write.c", 0, KERNEL),
-        ("web", "/build/mod/a.c", 1, KERNEL),
+        ("web", "fs/read_write.c", 582, KERNEL),
+        ("debian", "fs/read_write.c", 582, MAINLINE_KERNEL),
+        ("web", "fs/read_write.c", 0, MAINLINE_KERNEL),
+        ("web", "/build/mod/a.c", 1, MAINLINE_KERNEL),
+        ("debian", "/build/mod/a.c", 1, KERNEL),
         ("file", "/etc/passwd", 1, KERNEL),
         ("vscode", "fs/elsewhere.c", 1, KERNEL),
         ("x-a:{version}", "fs/read_write.c", 1, KernelId("6.12.7")),
@@ -112,13 +123,14 @@ def test_where_something_is_not_known_there_is_no_link(template: str, file: str,
 
 
 def test_no_tree_for_lines_of_another_kernel() -> None:
-    assert uri("web", misfits=("6.12.7",)) != ""
-    assert uri("web", misfits=(KERNEL.release,)) == ""
+    for template, kernel in (("debian", KERNEL), ("web", MAINLINE_KERNEL)):
+        assert uri(template, kernel=kernel, misfits=("6.9.9",)) != ""
+        assert uri(template, kernel=kernel, misfits=(kernel.release,)) == ""
 
 
 def test_that_a_kernel_s_lines_are_another_s_may_be_found_out_later() -> None:
     misfits: set[str] = set()
-    linker = Linker([TEMPLATES["web"]], lambda _: None, "", lambda kernel: kernel.release in misfits)
+    linker = Linker([TEMPLATES["debian"]], lambda _: None, "", lambda kernel: kernel.release in misfits)
     place = Location("fs/a.c", 1, "f", inlined=False)
     assert linker.uri(place, KERNEL)
     misfits.add(KERNEL.release)
@@ -126,9 +138,9 @@ def test_that_a_kernel_s_lines_are_another_s_may_be_found_out_later() -> None:
 
 
 def test_the_first_template_that_can_be_filled_is_taken() -> None:
-    linker = Linker([TEMPLATES["file"], TEMPLATES["web"]], {"fs/a.c": "/src/fs/a.c"}.get, "h", lambda _: False)
+    linker = Linker([TEMPLATES["file"], TEMPLATES["debian"]], {"fs/a.c": "/src/fs/a.c"}.get, "h", lambda _: False)
     assert linker.uri(Location("fs/a.c", 1, "f", inlined=False), KERNEL) == "file://h/src/fs/a.c"
-    assert linker.uri(Location("fs/b.c", 1, "f", inlined=False), KERNEL).startswith("https://git.kernel.org/")
+    assert linker.uri(Location("fs/b.c", 1, "f", inlined=False), KERNEL).startswith("https://sources.debian.org/")
 
 
 @pytest.mark.parametrize(
@@ -140,7 +152,7 @@ def test_the_first_template_that_can_be_filled_is_taken() -> None:
 )
 def test_what_is_not_in_the_published_tree(file: str) -> None:
     assert not is_of_kernel(file)
-    assert uri("web", file) == ""
+    assert uri("debian", file) == ""
 
 
 @pytest.mark.parametrize(
@@ -154,11 +166,11 @@ def test_what_is_no_template(text: str) -> None:
 @given(st.text(max_size=30), st.integers(1, 10**6))
 def test_a_hostile_path_is_one_part_of_one_uri(name: str, line: int) -> None:
     file = f"fs/{name}"
-    link = uri("web", file, line)
+    link = uri("web", file, line, MAINLINE_KERNEL)
     if not is_of_kernel(file):
         assert link == ""
         return
     assert re.fullmatch(r"[A-Za-z0-9:/?#%=._~-]+", link)
     parts = urlsplit(link)
-    assert (parts.hostname, parts.query, parts.fragment) == ("git.kernel.org", "h=v6.1.192", f"n{line}")
+    assert (parts.hostname, parts.query, parts.fragment) == ("git.kernel.org", "h=v6.12.7", f"n{line}")
     assert unquote_to_bytes(parts.path.partition("/tree/")[2]) == file.encode("utf-8", "surrogateescape")

@@ -109,8 +109,8 @@ def make_parser() -> argparse.ArgumentParser:
         "--link-template",
         type=_link_template,
         metavar="URI",
-        help="where links lead: file, vscode, web or a URI with {path}, {line}, {tag}, ...; default: LINEINFO_LINKS, "
-        "else a file below --source where it is there, else git.kernel.org where the tag is certain",
+        help="where links lead: file, vscode, debian, web or a URI with {path}, {line}, {tag}, ...; "
+        "default: LINEINFO_LINKS, else what is certain of these",
     )
     parser.add_argument("--source", metavar="DIR", help="show the lines around each location, from the sources in DIR")
     parser.add_argument(

@@ -73,7 +73,7 @@ def _templates(asked: str | None, warn: Callable[[str], None]) -> list[str]:
             return [template_named(given)]
         except ValueError as error:
             warn(f"{LINKS_VARIABLE}: {error}")
-    return [TEMPLATES["file"], TEMPLATES["web"]]
+    return [TEMPLATES["file"], TEMPLATES["debian"], TEMPLATES["web"]]
 
 
 def _find_nothing(_file: str) -> None:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 TEMPLATES = {
     "file": "file://{host}{file}",
     "vscode": "vscode://file{file}:{line}",
+    # With Debian's patches in them, so lines are where they were built from.
+    "debian": "https://sources.debian.org/src/linux/{version}/{path}/#L{line}",
     "web": "https://git.kernel.org/pub/scm/linux/kernel/git/{repository}/tree/{path}?h={tag}#n{line}",
 }
 PLACEHOLDERS = ("path", "line", "file", "host", "tag", "repository", "release", "version")

@@ -1,8 +1,10 @@
 """Which tag of which published tree a kernel was built from, where that is certain.
 
 A release alone seldom says it: ``6.8.0-45-generic`` is no v6.8 but some later stable version with patches on top, and
-a kernel of one's own may hold anything behind its tag (``-00012-g...``, ``+``). Of those there is no tag, for lines
-would be wrong. Sources: ``scripts/setlocalversion``, ``linux_banner``, and how Debian and Fedora number packages.
+a kernel of one's own may hold anything behind its tag (``-00012-g...``, ``+``). Nor do the kernels of distributions
+say it that name the stable version: Debian and Fedora put patches on top, which move lines in some files. Of those
+there is no tag, for lines would be wrong; Debian shows the sources of its packages with the patches in them.
+Sources: ``scripts/setlocalversion``, ``linux_banner``, and how Debian numbers packages.
 """
 
 from __future__ import annotations
@@ -20,8 +22,6 @@ _NUMBERS = r"(?P<series>\d{1,2}\.\d{1,3})\.(?P<sublevel>\d{1,4})"
 #: A kernel.org kernel; what follows the numbers must be nothing else.
 _OWN_RELEASE = re.compile(_NUMBERS + r"(?:-(?P<candidate>rc\d{1,2}))?")
 _NEXT_RELEASE = re.compile(r"\d{1,2}\.\d{1,3}\.0(?:-rc\d{1,2})?-(?P<tag>next-\d{8})")
-#: ``6.17.4-200.fc42.x86_64``; candidates of Rawhide as ``6.18.0-0.rc3.29.fc44``, snapshots between them otherwise.
-_FEDORA_RELEASE = re.compile(_NUMBERS + r"-(?:0\.(?P<candidate>rc\d{1,2})\.)?[1-9]\d{0,3}\.fc\d{2}\.\w{1,16}")
 #: In the version: ``#1 SMP PREEMPT_DYNAMIC Debian 6.1.192-2 (2026-07-12)``; ``6.18~rc3-1~exp1``, ``6.12-1~exp1`` too.
 _DEBIAN_VERSION = re.compile(
     r"\bDebian (?P<package>(?P<series>\d{1,2}\.\d{1,3})(?:\.(?P<sublevel>\d{1,4}))?(?:~(?P<candidate>rc\d{1,2}))?"
@@ -41,18 +41,18 @@ def tag_of(kernel: KernelId) -> Tag | None:
     found = _NEXT_RELEASE.fullmatch(kernel.release)
     if found is not None:
         return Tag(found["tag"], _REPOSITORIES[_NEXT])
-    found = _OWN_RELEASE.fullmatch(kernel.release) or _FEDORA_RELEASE.fullmatch(kernel.release)
-    if found is None:
-        found = _DEBIAN_VERSION.search(kernel.version)
-        if found is None or not kernel.release.startswith((found["series"] + ".", found["series"] + "-")):
-            return None
-    return _tag(found["series"], int(found["sublevel"] or 0), found["candidate"])
+    found = _OWN_RELEASE.fullmatch(kernel.release)
+    if found is None or _DEBIAN_VERSION.search(kernel.version):
+        return None
+    return _tag(found["series"], int(found["sublevel"]), found["candidate"])
 
 
 def package_version(kernel: KernelId) -> str:
     """The version of the distribution's package, ``6.1.192-2``; empty where the log does not say it."""
     found = _DEBIAN_VERSION.search(kernel.version)
-    return found["package"] if found is not None else ""
+    if found is None or not kernel.release.startswith((found["series"] + ".", found["series"] + "-")):
+        return ""
+    return found["package"]
 
 
 def _tag(series: str, sublevel: int, candidate: str | None) -> Tag | None:
