@@ -280,3 +280,4 @@ class Crash(NamedTuple):
     files: tuple[str, ...]  #: along the trace, each once, innermost first
     subsystems: tuple[Subsystem, ...]  #: the best one first
     signature: str  #: equal for crashes with the same reliable frames; empty where there is none
+    log: str = ""  #: the name of the log, as given

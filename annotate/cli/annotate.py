@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from annotate.kernel.images import Fetch
     from annotate.kernel.sources import SourceTree
     from annotate.render.renderer import Renderer
+    from annotate.triage.triager import Triager
 
 PROGRAM = "lineinfo-annotate"
 
@@ -116,6 +117,18 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--raw", action="store_true", help="on a terminal: write the escapes of a log as they are, not as text"
     )
+    parser.add_argument(
+        "--triage",
+        action="store_true",
+        help="after the log: each crash in it, the frame that matters and why, and who to write to",
+    )
+    parser.add_argument(
+        "--plumbing",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="more functions and files that --triage passes over; repeatable",
+    )
     parser.add_argument("--strict", action="store_true", help="exit with status 3 when a frame got no line")
     parser.add_argument("-v", "--verbose", action="store_true", help="say which files were tried for what")
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
@@ -184,6 +197,7 @@ class _Run:
         self._renderer: Renderer = make_renderer(options.format, self._render_options())
         self._output = Output()
         self._summary = Summary()
+        self._triager: Triager | None = None
 
     def _unpacked(self, path: str) -> Sequence[str]:
         """The table of a package, which takes its time at first; any other file as it is; nothing for one of no use."""
@@ -227,6 +241,13 @@ class _Run:
         """Annotate every log, then report."""
         for error in self._images.open_explicit():
             self._fail(str(error))
+        if self._options.triage:
+            from annotate.cli.triage import make_triager
+
+            try:
+                self._triager = make_triager(self._options)
+            except AnnotateError as error:
+                self._fail(str(error))
         try:
             for log in self._logs:
                 self._annotate_file(log)
@@ -256,7 +277,8 @@ class _Run:
         source = LogSource(descriptor)
         ahead = source.ahead if source.is_seekable else None
         facts = LogFacts(self._options.kaslr_offset, ahead=ahead, running=self._running)
-        annotator = Annotator(self._images, facts, Memory() if self._renderer.remembers else None)
+        remembers = self._renderer.remembers and self._triager is None  # a triage sees every line
+        annotator = Annotator(self._images, facts, Memory() if remembers else None)
         annotator.scanner.counts_lines = not self._renderer.remembers
         while True:
             try:
@@ -276,7 +298,12 @@ class _Run:
             self._note(f"{log}: {annotator.scanner.lines_too_long} lines are too long to be read for frames")
 
     def _write(self, log: str, pieces: Sequence[Piece]) -> None:
-        self._output.write(b"".join([self._renderer.render(log, piece) for piece in pieces]))
+        text = b"".join([self._renderer.render(log, piece) for piece in pieces])
+        self._output.write(text)
+        if self._triager is not None:
+            self._summary.written_end = text[-1:] or self._summary.written_end
+            for piece in pieces:
+                self._triager.take(log, piece)
         for piece in pieces:
             if isinstance(piece, AnnotatedLine):
                 self._summary.count(piece)
@@ -300,6 +327,8 @@ class _Run:
                 self._cache.set_aside(opened.path, f"{opened.path}: is damaged")
         for note in self._cache.notes:
             self._note(note)
+        if self._triager is not None:
+            self._summary.crashes = self._triager.crashes()
         self._output.write(self._renderer.finish(self._summary))
         if self._source is not None and (sentence := self._source.sentence()):
             self._complain(sentence)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from annotate.model import AnnotatedLine
 
 if TYPE_CHECKING:
-    from annotate.model import Location, LogBlock, Repeats, Resolution
+    from annotate.model import Crash, Location, LogBlock, Repeats, Resolution, Subsystem
     from annotate.summary import Summary
 
 
@@ -35,17 +35,16 @@ class JsonLinesRenderer:
 
     def finish(self, summary: Summary) -> bytes:
         """The summary object."""
-        return _dump(
-            {
-                "summary": {
-                    "lines": summary.lines,
-                    "frames": summary.frames,
-                    "annotated": summary.annotated,
-                    "missing": {missing.value: count for missing, count in summary.missing.items()},
-                    "kernels": summary.kernels,
-                }
-            }
-        )
+        fields: dict[str, Any] = {
+            "lines": summary.lines,
+            "frames": summary.frames,
+            "annotated": summary.annotated,
+            "missing": {missing.value: count for missing, count in summary.missing.items()},
+            "kernels": summary.kernels,
+        }
+        if summary.crashes is not None:
+            fields["triage"] = [_crash(crash) for crash in summary.crashes]
+        return _dump({"summary": fields})
 
 
 def _frame(resolution: Resolution) -> dict[str, Any]:
@@ -73,6 +72,34 @@ def _frame(resolution: Resolution) -> dict[str, Any]:
 
 def _location(place: Location) -> dict[str, Any]:
     return {"file": place.file, "line": place.line, "function": place.function or None, "inlined": place.inlined}
+
+
+def _crash(crash: Crash) -> dict[str, Any]:
+    known = crash.file is not None
+    return {
+        "log": crash.log,
+        "title": crash.title,
+        "line": crash.line,
+        "frame": crash.frame,
+        "file": crash.file,
+        "location_line": crash.location_line,
+        "why": crash.why,
+        "files": list(crash.files),
+        "subsystems": [_subsystem(entry) for entry in crash.subsystems] if known else None,
+        "signature": crash.signature or None,
+    }
+
+
+def _subsystem(entry: Subsystem) -> dict[str, Any]:
+    return {
+        "title": entry.title,
+        "status": entry.status or None,
+        "maintainers": list(entry.maintainers),
+        "reviewers": list(entry.reviewers),
+        "lists": list(entry.lists),
+        "trees": list(entry.trees),
+        "why": entry.why,
+    }
 
 
 def _text(data: bytes) -> str:

@@ -74,8 +74,15 @@ class PlainRenderer:
         return text if self._excerpts is None else text + self._excerpts.text(line, resolutions)
 
     def finish(self, summary: Summary) -> bytes:
-        """Nothing stands behind a text log."""
-        return b""
+        """The triage behind an empty line; else nothing stands behind a text log."""
+        if summary.crashes is None:
+            return b""
+        from annotate.render.triage import triage_text
+
+        text = triage_text(summary.crashes, summary.crash_remark)
+        if not summary.written_end:
+            return text
+        return (b"\n" if summary.written_end == b"\n" else b"\n\n") + text
 
     def annotation(self, resolution: Resolution) -> bytes:
         """What goes behind one frame, with a blank in front; nothing when there is no answer."""
