@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from annotate.annotator import Piece
     from annotate.kernel.images import Fetch
     from annotate.kernel.sources import SourceTree
+    from annotate.maintainers import Maintainers
     from annotate.render.renderer import Renderer
     from annotate.triage.triager import Triager
 
@@ -123,6 +124,11 @@ def make_parser() -> argparse.ArgumentParser:
         help="after the log: each crash in it, the frame that matters and why, and who to write to",
     )
     parser.add_argument(
+        "--maintainers",
+        metavar="FILE",
+        help="the MAINTAINERS file for --triage; default: that of the kernel tree which one stands in",
+    )
+    parser.add_argument(
         "--plumbing",
         action="append",
         default=[],
@@ -198,6 +204,7 @@ class _Run:
         self._output = Output()
         self._summary = Summary()
         self._triager: Triager | None = None
+        self._maintainers: Maintainers | None = None
 
     def _unpacked(self, path: str) -> Sequence[str]:
         """The table of a package, which takes its time at first; any other file as it is; nothing for one of no use."""
@@ -242,12 +249,7 @@ class _Run:
         for error in self._images.open_explicit():
             self._fail(str(error))
         if self._options.triage:
-            from annotate.cli.triage import make_triager
-
-            try:
-                self._triager = make_triager(self._options)
-            except AnnotateError as error:
-                self._fail(str(error))
+            self._prepare_triage()
         try:
             for log in self._logs:
                 self._annotate_file(log)
@@ -257,6 +259,22 @@ class _Run:
         if self._status == EXIT_DONE and self._options.strict and self._summary.missed:
             return EXIT_MISSED
         return self._status
+
+    def _prepare_triage(self) -> None:
+        from annotate.cli.triage import find_maintainers, make_triager
+
+        try:
+            self._triager = make_triager(self._options)
+            self._maintainers = find_maintainers(self._options)
+        except AnnotateError as error:
+            self._fail(str(error))
+
+    def _triage(self, triager: Triager) -> None:
+        from annotate.cli.triage import remark
+
+        crashes = triager.crashes(self._maintainers)
+        self._summary.crashes = crashes
+        self._summary.crash_remark = remark(crashes, self._maintainers, triager.overflow)
 
     def _annotate_file(self, log: str) -> None:
         try:
@@ -328,7 +346,7 @@ class _Run:
         for note in self._cache.notes:
             self._note(note)
         if self._triager is not None:
-            self._summary.crashes = self._triager.crashes()
+            self._triage(self._triager)
         self._output.write(self._renderer.finish(self._summary))
         if self._source is not None and (sentence := self._source.sentence()):
             self._complain(sentence)

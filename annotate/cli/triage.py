@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from annotate.errors import UnreadableFileError
+from annotate.errors import AnnotateError, UnreadableFileError
+from annotate.maintainers import read_maintainers
 from annotate.triage.plumbing import Plumbing
 from annotate.triage.triager import Triager
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
+
+    from annotate.maintainers import Maintainers
+    from annotate.model import Crash
 
 #: The list that comes with this package.
 _OWN_LIST = os.path.join(os.path.dirname(os.path.dirname(__file__)), "triage", "plumbing.txt")
@@ -22,6 +27,31 @@ def make_triager(options: argparse.Namespace) -> Triager:
     for path in (_OWN_LIST, *options.plumbing):
         plumbing.add(_content(path), path)
     return Triager(plumbing)
+
+
+def find_maintainers(options: argparse.Namespace) -> Maintainers | None:
+    """The MAINTAINERS file that was named, else that of the kernel tree which one stands in; None where there is none.
+
+    Raises AnnotateError for a file that was named and cannot be used.
+    """
+    if options.maintainers is not None:
+        return read_maintainers(_content(options.maintainers), options.maintainers)
+    if not os.path.exists("Kconfig"):
+        return None  # many a project has a file of that name
+    try:
+        return read_maintainers(_content("MAINTAINERS"), "MAINTAINERS")
+    except AnnotateError:
+        return None
+
+
+def remark(crashes: Sequence[Crash], maintainers: Maintainers | None, overflow: int) -> str:
+    """What the triage lacks, in a sentence; empty where it lacks nothing."""
+    sentences = []
+    if overflow:
+        sentences.append(f"{overflow} more crashes are not shown.")
+    if maintainers is None and any(crash.file is not None and not crash.file.startswith("/") for crash in crashes):
+        sentences.append("--maintainers FILE, a kernel's MAINTAINERS, would name the subsystems.")
+    return " ".join(sentences)
 
 
 def _content(path: str) -> bytes:

@@ -32,12 +32,15 @@ _MAX_OPEN = 64
 
 #: Behind these the entries are of something else: who allocated it, who holds locks, other CPUs.
 _ASIDE = re.compile(
-    r"\s*(?:Allocated by|Freed by|(?:Last|Second to last) (?:potentially related )?work creation|Uninit was"
-    r"|Local variable|Memory state around|The buggy address|(?:hard|soft)irqs last|\d+ locks? held|Showing all locks"
-    r"|NMI backtrace for|Sending NMI|the existing dependency chain|-> #\d|the dependencies between"
-    r"|page (?:last )?(?:allocated|free)|page_owner|Register r\d+ information|Last Breaking-Event|Preemption disabled at|Stack depot|value changed"
-    r"|(?:INFO: |BUG .*)?(?:Allocated|Freed) in |Chain exists of|Showing busy|Mem-Info|handlers:|rcu: Stack dump"
-    r"|task:.*state:[SITZX] )"
+    r"\s*(?:"
+    r"Allocated by|Freed by|(?:Last|Second to last) (?:potentially related )?work creation|Uninit was"
+    r"|Local variable|Memory state around|The buggy address|(?:hard|soft)irqs last|\d+ locks? held"
+    r"|Showing all locks|NMI backtrace for|Sending NMI|the existing dependency chain|-> #\d"
+    r"|the dependencies between|page (?:last )?(?:allocated|free)|page_owner|Register r\d+ information"
+    r"|Last Breaking-Event|Preemption disabled at|Stack depot|value changed"
+    r"|(?:INFO: |BUG .*)?(?:Allocated|Freed) in |Chain exists of|Showing busy|Mem-Info|handlers:"
+    r"|rcu: Stack dump|task:.*state:[SITZX] "
+    r")"
 )
 #: And here the trace begins, or begins anew: of where it happened.
 _STACK = re.compile(r"\s*(?:Call [Tt]race|Backtrace|stack backtrace|backtrace(?: \(crc|:)|Stack ?trace)\b.*:?\s*$")
