@@ -1,21 +1,20 @@
 """Every sample log comes out as its golden file says: with nothing but what lies beside it.
 
 The golden files hold the annotated lines only, each with its number; everything else must come out unchanged, which is
-checked against the log itself. ``pytest --update-golden`` writes them anew.
+checked against the log itself. What ``--triage`` says behind it is a golden file of its own. ``pytest --update-golden``
+writes them anew.
 """
 
 from __future__ import annotations
 
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from conftest import SAMPLES
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+MAINTAINERS = Path(__file__).parent / "fixtures" / "triage" / "MAINTAINERS"
 LOGS = sorted(SAMPLES.glob("*/*.log"))
 
 
@@ -41,6 +40,18 @@ def test_sample_comes_out_as_its_golden_file_says(log: Path, *, update_golden: b
     ]
     golden = log.with_suffix(".annotated")
     text = b"\n".join(changed) + b"\n"
+    if update_golden:
+        golden.write_bytes(text)
+    assert golden.read_bytes() == text
+
+
+@pytest.mark.parametrize("log", LOGS, ids=lambda log: f"{log.parent.name}/{log.stem}")
+def test_the_triage_of_a_sample_is_as_its_golden_file_says(log: Path, *, update_golden: bool) -> None:
+    annotated = annotate(str(log)).stdout
+    output = annotate("--triage", "--maintainers", str(MAINTAINERS), str(log)).stdout
+    assert output.startswith(annotated)
+    text = output[len(annotated) :].lstrip(b"\n")
+    golden = log.with_suffix(".triage")
     if update_golden:
         golden.write_bytes(text)
     assert golden.read_bytes() == text

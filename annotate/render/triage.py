@@ -19,6 +19,9 @@ _MAX_ENTRIES = 3
 _MAX_FILES = 6
 _MAX_LINES = 8
 
+#: Why the entry of all files is named; it is only worth its lines where it is the only one.
+_EVERYTHING = ("F: *", "F: */")
+
 
 def triage_text(crashes: Sequence[Crash], remark: str = "") -> bytes:
     """Each crash with the frame that matters, files, subsystems and signature; ``remark`` comes last.
@@ -49,14 +52,15 @@ def _block(same: Sequence[Crash], *, several: bool) -> Iterator[str]:
     if crash.files:
         more = len(crash.files) - _MAX_FILES
         yield from _field("files", ", ".join(crash.files[:_MAX_FILES]) + (f" and {more} more" if more > 0 else ""))
-    if crash.file is None:
+    if crash.file is None and crash.frame is not None:
         yield from _field("subsystem", "not known: no line of this frame is known")
-    elif crash.file.startswith("/"):
+    elif crash.file is not None and crash.file.startswith("/"):
         yield from _field("subsystem", "none: the file is not of the kernel's tree")
-    for entry in crash.subsystems[:_MAX_ENTRIES]:
+    entries = [entry for entry in crash.subsystems if entry.why not in _EVERYTHING] or crash.subsystems
+    for entry in entries[:_MAX_ENTRIES]:
         yield from _subsystem(entry)
-    if len(crash.subsystems) > _MAX_ENTRIES:
-        yield from _field("", "also: " + ", ".join(entry.title for entry in crash.subsystems[_MAX_ENTRIES:]))
+    if len(entries) > _MAX_ENTRIES:
+        yield from _field("", "also: " + ", ".join(entry.title for entry in entries[_MAX_ENTRIES:]))
     if crash.signature:
         yield from _field("signature", crash.signature)
 

@@ -35,6 +35,7 @@ class Choice(NamedTuple):
 
     step: Step
     why: str
+    named: Step  #: the step that titles name: the first that is no plumbing, in however shallow a folder
 
 
 def choose(steps: Sequence[Step], plumbing: Plumbing, *, starts_interrupted: bool, has_pc: bool) -> Choice | None:
@@ -65,20 +66,22 @@ def choose(steps: Sequence[Step], plumbing: Plumbing, *, starts_interrupted: boo
         why = "first frame" + where
     else:
         why = f"first frame{where} below {len(passed)} of {_list(passed)}"
+    named = candidates[first]
     deeper = _deeper(candidates, families, first)
     if deeper is not None:
         why = f"deepest folder below {_folder(candidates[first].file)}, from {candidates[first].function} on"
         first = deeper
-    return Choice(candidates[first], why + remark)
+    return Choice(candidates[first], why + remark, named)
 
 
 def _all_plumbing(candidates: Sequence[Step], families: Sequence[str], remark: str) -> Choice:
     anchor = next((number for number, step in enumerate(candidates) if _ANCHOR.fullmatch(step.function)), 0)
     if anchor and families[anchor - 1] not in _REPORTING:
         why = f"all frames are plumbing: the one that {candidates[anchor].function} called"
-        return Choice(candidates[anchor - 1], why + remark)
+        return Choice(candidates[anchor - 1], why + remark, candidates[anchor - 1])
     chosen = next((number for number, family in enumerate(families) if family not in _REPORTING), 0)
-    return Choice(candidates[chosen], f"all frames are plumbing ({_list(families)}): the first that works" + remark)
+    why = f"all frames are plumbing ({_list(families)}): the first that works"
+    return Choice(candidates[chosen], why + remark, candidates[chosen])
 
 
 def _deeper(candidates: Sequence[Step], families: Sequence[str], first: int) -> int | None:

@@ -71,6 +71,7 @@ class Report:
         self.place = (title.file, title.line) if title.line else None  #: that a title names
         self.is_over = False
         self.function = title.function  #: that a title names
+        self.named: list[Step] = []  #: the frame that titles name, with what was inlined into it
         self.cpu = title.cpu
         self.task = title.task
         self._is_aside = title.kind is Kind.LOCKS
@@ -95,13 +96,21 @@ class Report:
         self.task = self.task or title.task
         self.last_title = line
 
+    def take_named(self, title: Title, message: str, resolutions: Sequence[Resolution]) -> None:
+        """The frame that a title line names, with the place that stands behind it or was found for it."""
+        start = message.find(f" in {title.function}") + 4 if title.function else 3
+        if start > 3:
+            for entry in entries_of(message[start:]):
+                self.named += _steps(entry, resolutions)
+
     def take(self, message: str, line: int, resolutions: Sequence[Resolution]) -> None:
         """A line behind the title."""
         if _END.match(message):
             self.is_over = True
             return
         if _ASIDE.match(message) and not _RACE_SIDE.match(message):
-            self._is_aside = True
+            # Of a CPU that does not answer, another one asks for the trace.
+            self._is_aside = self._has_trace or not (self.title.kind is Kind.STALL and "NMI" in message[:20])
             return
         if self._begins_trace(message):
             return
@@ -129,13 +138,7 @@ class Report:
         return _HUNG_TASK.match(message) is not None
 
     def _add(self, entry: Entry, line: int, resolutions: Sequence[Resolution]) -> None:
-        places = entry.places
-        if not places:
-            resolution = next(
-                (r for r in resolutions if r.frame.symbol.decode("utf-8", "surrogateescape") == entry.symbol), None
-            )
-            places = resolution.locations if resolution is not None else ()
-        steps = steps_of_chain(entry.symbol, places, is_reliable=entry.is_reliable)
+        steps = _steps(entry, resolutions)
         self.last_step = line
         if entry.is_inline:
             self._inlined += steps
@@ -156,11 +159,20 @@ class Report:
         if last == entry.symbol:
             # An entry that repeats the pc, or of ``f from g``, which tells no place: keep what tells more.
             known = [step for step in self.steps if step.symbol == last and step.file]
-            if known or not places:
+            if known or steps[-1].file is None:
                 return
             while self.steps and self.steps[-1].symbol == last:
                 self.steps.pop()
         self.steps += steps
+
+
+def _steps(entry: Entry, resolutions: Sequence[Resolution]) -> list[Step]:
+    """The steps of an entry, with the places of the text, else those that were found."""
+    places = entry.places
+    if not places:
+        symbol = entry.symbol.encode("utf-8", "surrogateescape")
+        places = next((found.locations for found in resolutions if found.frame.symbol == symbol), ())
+    return steps_of_chain(entry.symbol, places, is_reliable=entry.is_reliable)
 
 
 class Reports:
@@ -183,7 +195,7 @@ class Reports:
         start, caller = find_message(body)
         message = body[start : start + 4096].decode("utf-8", "surrogateescape")
         title = read_title(message)
-        if title is not None and self._take_title(title, message, caller, line):
+        if title is not None and self._take_title(title, message, caller, line, resolutions):
             return
         report = self._select(message, caller)
         if report is None:
@@ -214,7 +226,9 @@ class Reports:
                 return other
         return report
 
-    def _take_title(self, title: Title, message: str, caller: bytes, line: int) -> bool:
+    def _take_title(
+        self, title: Title, message: str, caller: bytes, line: int, resolutions: Sequence[Resolution]
+    ) -> bool:
         """Begin a report, or go on with one; whether the line is dealt with."""
         key = self._current.get(caller)
         report = self._open.get(key) if key is not None else None
@@ -233,22 +247,24 @@ class Reports:
             is_other = bool(title.cpu and report.cpu and (title.cpu, title.task) != (report.cpu, report.task))
             if not report.has_trace and line - report.last_title <= _TITLES_APART and not is_other:
                 report.take_title(title, line)
+                report.take_named(title, message, resolutions)
                 return title.kind is not Kind.FAULT or not report.has_pc
             if not is_other or report.has_trace:
                 self._close(key)  # type: ignore[arg-type]
         elif title.rank == 1 and title.kind is not Kind.PANIC and self._open:
             return False
-        self._begin(title, caller, line)
+        self._begin(title, caller, line).take_named(title, message, resolutions)
         return True
 
-    def _begin(self, title: Title, caller: bytes, line: int) -> None:
+    def _begin(self, title: Title, caller: bytes, line: int) -> Report:
         key = (caller, title.cpu, title.task)
         if key in self._open:
             self._close(key)
         if len(self._open) >= _MAX_OPEN:
             self._close(next(iter(self._open)))
-        self._open[key] = Report(title, line)
+        report = self._open[key] = Report(title, line)
         self._current[caller] = key
+        return report
 
     def _close(self, key: tuple[bytes, str, str]) -> None:
         report = self._open.pop(key)

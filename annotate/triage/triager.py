@@ -14,7 +14,7 @@ from annotate.triage.trace import Step, bare_name
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from annotate.model import LogBlock, Repeats, Subsystem
+    from annotate.model import LogBlock, Repeats, Resolution, Subsystem
     from annotate.triage.plumbing import Plumbing
     from annotate.triage.reports import Report
 
@@ -24,11 +24,11 @@ MAX_CRASHES = 1000
 #: Files that are listed of a trace.
 _MAX_FILES = 20
 
-#: Bytes in front of a cue that are read as well: a line of the same report may stand there. ``refcount_t: underflow``
-#: comes before the ``WARNING:`` that says no more than where it was noticed.
-_BEFORE_CUE = 512
+#: Lines in front of one with a cue that are read as well: ``refcount_t: underflow`` comes before the ``WARNING:`` that
+#: says no more than where it was noticed.
+_LINES_BEFORE_CUE = 4
 
-#: Of a line that goes on beyond what a block holds, what is kept.
+#: What is read of a line.
 _MAX_LINE = 4096
 
 
@@ -52,7 +52,7 @@ class Triager:
         self._of_log: list[Crash] = []
         self._log: str | None = None
         self._line = 0
-        self._before = b""
+        self._before: list[bytes] = []  #: the lines that were passed over last
         self._reports = Reports(self._finish)
         self.overflow = 0  #: crashes beyond ``MAX_CRASHES``
 
@@ -63,64 +63,52 @@ class Triager:
             self._log = log
         if isinstance(piece, AnnotatedLine):
             body = piece.line.body
-            self._line += 1
             if self._reports.is_reading or any(cue in body for cue in CUES):
-                self._take_before()
-                self._reports.take(body, self._line, piece.resolutions)
-                self._before = b""
+                self._read(body, piece.resolutions)
             else:
-                self._before = body[:_MAX_LINE] + b"\n"
+                self._pass_over(body)
             return
         data: bytes = piece.data  # type: ignore[union-attr]
-        self._take_block(data)
-
-    def _take_block(self, data: bytes) -> None:
-        """Text without frames: read where a report is open or a cue stands, else only counted."""
         position = 0
         while position < len(data):
-            if self._reports.is_reading:
-                end = data.find(b"\n", position) + 1 or len(data)
-                self._take_line(data[position:end])
-                position = end
-                continue
-            cue = min((place for place in (data.find(cue, position) for cue in CUES) if place >= 0), default=-1)
-            if cue < 0:
-                break
-            start = data.rfind(b"\n", position, max(cue - _BEFORE_CUE, position)) + 1 or position
-            line = data.rfind(b"\n", position, cue) + 1 or position
-            end = data.find(b"\n", cue) + 1 or len(data)
-            self._line += data.count(b"\n", position, start)
-            if start > position:
-                self._before = b""
-            elif self._before:
-                self._take_before()
-            for text in data[start:line].splitlines(keepends=True):
-                self._take_line(text)
-            self._take_line(data[line:end])
+            if not self._reports.is_reading:
+                cue = min((place for place in (data.find(cue, position) for cue in CUES) if place >= 0), default=-1)
+                start = len(data) if cue < 0 else data.rfind(b"\n", position, cue) + 1 or position
+                self._pass_over_block(data, position, start)
+                position = start
+                if cue < 0:
+                    break
+            end = data.find(b"\n", position) + 1 or len(data)
+            self._read(data[position:end].rstrip(b"\r\n"), ())
             position = end
-        if position < len(data):
-            self._line += data.count(b"\n", position)
-            tail = data[position:][-_BEFORE_CUE:]
-            self._before = (
-                tail[tail.find(b"\n") + 1 :]
-                if len(data) - position > _BEFORE_CUE
-                else self._before[-_BEFORE_CUE:] + tail
-            )
 
-    def _take_before(self) -> None:
-        """Read again the lines in front of a cue that were only counted."""
-        if self._reports.is_reading or not self._before:
-            return
-        lines = self._before.splitlines()
-        for number, text in enumerate(lines):
-            self._reports.take(text.rstrip(b"\r"), self._line - len(lines) + number, ())
-        self._before = b""
+    def _pass_over(self, body: bytes) -> None:
+        self._line += 1
+        self._before = [*self._before[1 - _LINES_BEFORE_CUE :], body[:_MAX_LINE]]
 
-    def _take_line(self, text: bytes) -> None:
-        self._line += text.endswith(b"\n")
-        number = self._line if text.endswith(b"\n") else self._line + 1
-        self._reports.take(text[:_MAX_LINE].rstrip(b"\r\n"), number, ())
-        self._reports.expire(number)
+    def _pass_over_block(self, data: bytes, start: int, end: int) -> None:
+        """Only count the lines between two positions, and keep the last ones."""
+        first = end
+        for _ in range(_LINES_BEFORE_CUE):
+            if first <= start:
+                break
+            first = data.rfind(b"\n", start, first - 1) + 1 or start
+        self._line += data.count(b"\n", start, first)
+        lines = data[first:end].split(b"\n")
+        if not lines[-1]:
+            lines.pop()  # what follows the last line end is no line
+        for line in lines:
+            self._pass_over(line.rstrip(b"\r"))
+
+    def _read(self, body: bytes, resolutions: Sequence[Resolution]) -> None:
+        """A line that matters, and those in front of it that were passed over."""
+        lines, self._before = self._before, []
+        if not self._reports.is_reading:
+            for number, line in enumerate(lines, self._line - len(lines) + 1):
+                self._reports.take(line, number, ())
+        self._line += 1
+        self._reports.expire(self._line)
+        self._reports.take(body[:_MAX_LINE], self._line, resolutions)
 
     def crashes(self, maintainers: Maintainers | None = None) -> tuple[Crash, ...]:
         """All crashes of the logs, in order of appearance; the last of them is over."""
@@ -128,7 +116,9 @@ class Triager:
         if maintainers is None:
             return tuple(self._crashes)
         return tuple(
-            crash._replace(subsystems=tuple(maintainers.subsystems_of(crash.file))) if crash.file is not None else crash
+            crash._replace(subsystems=tuple(maintainers.subsystems_of(crash.file)))
+            if crash.file is not None and not crash.file.startswith("/")
+            else crash  # a module from elsewhere is in no entry, not even in that of all files
             for crash in self._crashes
         )
 
@@ -138,7 +128,7 @@ class Triager:
         self._of_log = []
         self._reports = Reports(self._finish)
         self._line = 0
-        self._before = b""
+        self._before = []
         self._log = None
 
     def _finish(self, report: Report) -> None:
@@ -164,7 +154,7 @@ class Triager:
             symbol for symbol in reliable_symbols(steps) if not self._plumbing.family_of(bare_name(symbol), None)
         ]
         return Crash(
-            title.with_frame(frame or ""),
+            title.with_frame(bare_name(choice.named.symbol) if choice is not None else frame or ""),
             report.line,
             frame,
             file,
@@ -189,7 +179,9 @@ def _placed(report: Report, plumbing: Plumbing) -> list[Step]:
     title = report.title
     if not steps and report.function:
         file, line = place or (None, None)
-        return [Step(bare_name(report.function), report.function, file, line)]
+        return report.named or [Step(bare_name(report.function), report.function, file, line)]
+    if report.named and all(plumbing.family_of(step.function, step.file) for step in steps):
+        steps += [step for step in report.named if step.symbol not in {known.symbol for known in report.steps}]
     if place is None:
         return steps
     if report.has_pc:

@@ -82,7 +82,9 @@ def entries_of(message: str) -> list[Entry]:
         return []
     symbol, behind = match["symbol"], match["behind"]
     places = _places(behind, symbol)
-    if behind.strip() == ":" or (match["offset"] is None and not _is_place_alone(behind, places)):
+    if behind.strip() == ":":
+        return []  # faddr2line's heading: the places follow
+    if match["offset"] is None and not _is_place_alone(behind, places, names_function="_" in symbol):
         return []
     kind = EntryKind.CALL if match["pc"] is None else EntryKind.PC
     syzbot = _SYZBOT.match(behind)
@@ -90,11 +92,15 @@ def entries_of(message: str) -> list[Entry]:
     return [Entry(kind, symbol, places, match["stale"] is None, is_inline)]
 
 
-def _is_place_alone(behind: str, places: tuple[Location, ...]) -> bool:
+def _is_place_alone(behind: str, places: tuple[Location, ...], *, names_function: bool) -> bool:
+    """Whether a name without an offset is an entry: words of a text may have a place behind them, too."""
     if not places:
         return False
-    if _SYZBOT.match(behind) or _FADDR2LINE.match(behind):
-        return True
+    syzbot = _SYZBOT.match(behind)
+    if syzbot is not None:
+        return syzbot["inline"] is not None
+    if _FADDR2LINE.match(behind):
+        return names_function
     bracket = _BRACKET.match(behind)
     return bracket is not None and _DECODED_END.match(behind, bracket.end()) is not None
 
