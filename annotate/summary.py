@@ -24,11 +24,10 @@ class Summary:
         self.frames = 0
         self.annotated = 0
         self.missing: Counter[Missing] = Counter()
-        self.crashes: Sequence[Crash] | None = None  #: what ``--triage`` found; None without it
+        self.crashes: Sequence[Crash] | None = None  #: what ``--triage`` found, in order of appearance; None without it
         self.crash_remark = ""  #: a sentence for people on what these lack
         self.written_end = b""  #: the last byte that was written of the logs
         self.kernels: list[dict[str, str]] = []  #: file, release and build id of each image that was used
-        self.crashes: Sequence[Crash] | None = None  #: in order of appearance; None where nobody looked for any
         self._causes: Counter[tuple[str, Missing, str]] = Counter()
 
     def count(self, line: AnnotatedLine) -> None:

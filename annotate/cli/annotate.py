@@ -241,7 +241,7 @@ class _Run:
             return plain
         from annotate.cli.terminal import Wishes, look
 
-        wishes = Wishes(options.color, options.links, options.link_template, is_raw=options.raw)
+        wishes = Wishes(options.color, options.links, options.link_template, options.plumbing, is_raw=options.raw)
         return look(plain, wishes, self._source, self._images.misfits, self._complain, is_page=is_page)
 
     def run(self) -> int:
@@ -261,17 +261,24 @@ class _Run:
         return self._status
 
     def _prepare_triage(self) -> None:
-        from annotate.cli.triage import find_maintainers, make_triager
+        from annotate.cli.triage import named_maintainers, read_plumbing
+        from annotate.triage.triager import Triager
 
         try:
-            self._triager = make_triager(self._options)
-            self._maintainers = find_maintainers(self._options)
+            self._triager = Triager(read_plumbing(self._options.plumbing))
+            if self._options.maintainers is not None:
+                self._maintainers = named_maintainers(self._options.maintainers)
         except AnnotateError as error:
             self._fail(str(error))
 
     def _triage(self, triager: Triager) -> None:
-        from annotate.cli.triage import remark
+        from annotate.cli.triage import found_maintainers, remark
 
+        if self._maintainers is None:
+            try:
+                self._maintainers = found_maintainers(self._images.maintainers_text())
+            except AnnotateError as error:
+                self._fail(str(error))
         crashes = triager.crashes(self._maintainers)
         self._summary.crashes = crashes
         self._summary.crash_remark = remark(crashes, self._maintainers, triager.overflow)

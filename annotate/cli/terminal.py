@@ -7,11 +7,13 @@ import platform
 from typing import TYPE_CHECKING, NamedTuple
 
 from annotate.cli.streams import is_terminal
+from annotate.cli.triage import read_plumbing
+from annotate.errors import AnnotateError
 from annotate.render.links import TEMPLATES, Linker, template_named
 from annotate.render.renderer import StyleOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
 
     from annotate.kernel.sources import SourceTree
     from annotate.render.renderer import RenderOptions
@@ -28,6 +30,7 @@ class Wishes(NamedTuple):
     color: str
     links: str
     template: str | None
+    plumbing: Sequence[str]  #: lists of the user
     is_raw: bool
 
 
@@ -58,7 +61,7 @@ def look(
     return options._replace(
         source=source,
         width=_width() if is_here else None,
-        style=StyleOptions(has_colors) if has_colors or has_links else None,
+        style=StyleOptions(has_colors, _plumbing(wishes.plumbing, warn)) if has_colors or has_links else None,
         link=link,
         is_guarded=is_here and not wishes.is_raw,
     )
@@ -74,6 +77,15 @@ def _templates(asked: str | None, warn: Callable[[str], None]) -> list[str]:
         except ValueError as error:
             warn(f"{LINKS_VARIABLE}: {error}")
     return [TEMPLATES["file"], TEMPLATES["debian"], TEMPLATES["web"]]
+
+
+def _plumbing(paths: Sequence[str], warn: Callable[[str], None]) -> Callable[[bytes, str], bool]:
+    try:
+        plumbing = read_plumbing(paths)
+    except AnnotateError as error:
+        warn(str(error))
+        plumbing = read_plumbing(())
+    return lambda symbol, file: bool(plumbing.family_of(symbol.decode("utf-8", "surrogateescape"), file or None))
 
 
 def _find_nothing(_file: str) -> None:

@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING
 from annotate.errors import AnnotateError, UnreadableFileError
 from annotate.maintainers import read_maintainers
 from annotate.triage.plumbing import Plumbing
-from annotate.triage.triager import Triager
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Sequence
 
     from annotate.maintainers import Maintainers
@@ -21,21 +19,26 @@ if TYPE_CHECKING:
 _OWN_LIST = os.path.join(os.path.dirname(os.path.dirname(__file__)), "triage", "plumbing.txt")
 
 
-def make_triager(options: argparse.Namespace) -> Triager:
-    """The triager that the options ask for. Raises AnnotateError for a list that cannot be used."""
+def read_plumbing(paths: Sequence[str]) -> Plumbing:
+    """The list that comes with this package, and the user's. Raises AnnotateError for one that cannot be used."""
     plumbing = Plumbing()
-    for path in (_OWN_LIST, *options.plumbing):
+    for path in (_OWN_LIST, *paths):
         plumbing.add(_content(path), path)
-    return Triager(plumbing)
+    return plumbing
 
 
-def find_maintainers(options: argparse.Namespace) -> Maintainers | None:
-    """The MAINTAINERS file that was named, else that of the kernel tree which one stands in; None where there is none.
+def named_maintainers(path: str) -> Maintainers:
+    """The MAINTAINERS file that the user named. Raises AnnotateError when it cannot be used."""
+    return read_maintainers(_content(path), path)
 
-    Raises AnnotateError for a file that was named and cannot be used.
+
+def found_maintainers(carried: tuple[bytes, str] | None) -> Maintainers | None:
+    """That which a table carries, else that of the kernel tree which one stands in; None where there is none.
+
+    Raises AnnotateError for a table's that cannot be used.
     """
-    if options.maintainers is not None:
-        return read_maintainers(_content(options.maintainers), options.maintainers)
+    if carried is not None:
+        return read_maintainers(*carried)
     if not os.path.exists("Kconfig"):
         return None  # many a project has a file of that name
     try:

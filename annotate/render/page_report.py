@@ -24,6 +24,7 @@ def write_report(summary: Summary, linked: Linked, line_prefix: str | None) -> s
         (
             '<div id="report">\n',
             *_crashes(summary.crashes, linked, line_prefix),
+            f"<p>{page_words(summary.crash_remark)}</p>\n" if summary.crash_remark else "",
             '<dl class="counts">',
             *_counts(summary),
             "</dl>\n</div>\n",

@@ -23,6 +23,7 @@ from annotate.render.names import readable
 from annotate.render.plain import PlainRenderer, Wording
 from annotate.render.printable import printable
 from annotate.render.report_lines import Excerpt, Role
+from annotate.render.triage import triage_behind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -106,8 +107,9 @@ class PasteRenderer:
         return _encoded(written)
 
     def finish(self, summary: Summary) -> bytes:
-        """What the last log held back."""
-        return _encoded(self._end())
+        """What the last log held back, and the triage."""
+        rest = _encoded(self._end())
+        return rest + triage_behind(summary, rest[-1:] or summary.written_end)
 
     def _end(self) -> list[str]:
         written = self._without_frames(self._rest) if self._rest else []

@@ -74,15 +74,12 @@ class PlainRenderer:
         return text if self._excerpts is None else text + self._excerpts.text(line, resolutions)
 
     def finish(self, summary: Summary) -> bytes:
-        """The triage behind an empty line; else nothing stands behind a text log."""
+        """The triage; else nothing stands behind a text log."""
         if summary.crashes is None:
             return b""
-        from annotate.render.triage import triage_text
+        from annotate.render.triage import triage_behind
 
-        text = triage_text(summary.crashes, summary.crash_remark)
-        if not summary.written_end:
-            return text
-        return (b"\n" if summary.written_end == b"\n" else b"\n\n") + text
+        return triage_behind(summary, summary.written_end)
 
     def annotation(self, resolution: Resolution) -> bytes:
         """What goes behind one frame, with a blank in front; nothing when there is no answer."""

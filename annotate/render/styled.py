@@ -19,6 +19,7 @@ from annotate.render.excerpts import Excerpts, joined
 from annotate.render.focus import Focus, Role
 from annotate.render.plain import UNQUOTABLE, Wording
 from annotate.render.terminal import Guard
+from annotate.render.triage import triage_behind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,8 +94,9 @@ class StyledRenderer:
         return self._line(piece)
 
     def finish(self, summary: Summary) -> bytes:
-        """What the guard has kept."""
-        return b"" if self._guard is None else self._guard.flush()
+        """What the guard has kept, and the triage."""
+        kept = b"" if self._guard is None else self._guard.flush()
+        return kept + triage_behind(summary, kept[-1:] or summary.written_end)
 
     def _block(self, data: bytes) -> bytes:
         """Text without a frame."""

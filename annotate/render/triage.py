@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from annotate.model import Crash, Subsystem
+    from annotate.summary import Summary
 
 _WIDTH = 96
 _INDENT = 13
@@ -21,6 +22,17 @@ _MAX_LINES = 8
 
 #: Why the entry of all files is named; it is only worth its lines where it is the only one.
 _EVERYTHING = ("F: *", "F: */")
+
+
+def triage_behind(summary: Summary, written_end: bytes) -> bytes:
+    """The triage as it stands behind a log, an empty line between; nothing without ``--triage``.
+
+    ``written_end`` is the last byte of that log; empty when there is none.
+    """
+    if summary.crashes is None:
+        return b""
+    gap = b"" if not written_end else b"\n" if written_end == b"\n" else b"\n\n"
+    return gap + triage_text(summary.crashes, summary.crash_remark)
 
 
 def triage_text(crashes: Sequence[Crash], remark: str = "") -> bytes:
