@@ -108,17 +108,17 @@ class Maintainers:
         self._excluded: dict[int, list[str]] = {}
         for entry, (_, tags) in enumerate(self._entries):
             for number in tags:
-                line = lines[number]
-                tag = line[0]
+                tag, text = lines[number][0], lines[number][2:].strip()
+                if not text:
+                    continue
                 if tag == "F":
-                    text = line[2:].strip()
                     wildcard = _WILDCARD.search(text)
                     folder = text[: text.rfind("/", 0, wildcard.start() if wildcard else None) + 1]
                     self._by_folder.setdefault(folder, []).append(_Pattern(number, entry, tag, text))
                 elif tag == "N":
-                    self._by_name.append(_Pattern(number, entry, tag, line[2:].strip()))
+                    self._by_name.append(_Pattern(number, entry, tag, text))
                 elif tag == "X":
-                    self._excluded.setdefault(entry, []).append(line[2:].strip())
+                    self._excluded.setdefault(entry, []).append(text)
 
     @property
     def names_files(self) -> bool:

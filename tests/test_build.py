@@ -21,12 +21,13 @@ from table_compare import compare, expected_chain, open_table, table_bytes
 
 from annotate.debuginfo.elf import ElfFile
 from annotate.debuginfo.image import DebugImage
-from annotate.errors import AnnotateError
+from annotate.errors import AnnotateError, DamagedFileError
 from annotate.kernel import build as build_module_under_test
 from annotate.kernel.build import Options, Source, build, sources_in
-from annotate.kernel.images import OpenTable, open_file, open_image
-from annotate.model import LinkAddr, Missing
-from annotate.tables.lineinfo_v1 import MAINTAINERS, TableFile
+from annotate.kernel.images import Images, OpenTable, open_file, open_image
+from annotate.kernel.locate import Locator, SearchPlaces
+from annotate.model import KernelId, LinkAddr, Missing
+from annotate.tables.lineinfo_v1 import MAINTAINERS, TableFile, TableImage
 from annotate.tables.writer import FileWriter
 
 if TYPE_CHECKING:
@@ -655,6 +656,36 @@ def test_maintainers_are_taken_along(world: World, tmp_path: Path) -> None:
     assert said == f"{gone}: cannot be read: No such file or directory"
     said = sentence(run("build", world.module, "-o", output, "--maintainers", world.module))
     assert said.startswith(f"{world.module}: expected a kernel's MAINTAINERS file, found no entry in it")
+
+
+def test_damage_of_the_maintainers_costs_no_line(world: World, tmp_path: Path) -> None:
+    text = tmp_path / "MAINTAINERS"
+    text.write_bytes(b"XFS\nM:\tSomeone <someone@example.org>\nF:\tfs/xfs/\n")
+    sound, bare, damaged = (tmp_path / f"{name}.lineinfo" for name in ("sound", "bare", "damaged"))
+    built(world.kernel, "-o", sound, "--maintainers", text, "--jobs", "1")
+    built(world.kernel, "-o", bare, "--jobs", "1")
+    data = bytearray(sound.read_bytes())
+    (record,) = TableFile(bytes(data), "t").find(MAINTAINERS, b"")
+    data[record.offset + record.size // 2] ^= 0x10
+    damaged.write_bytes(data)
+    log = world.log()
+    right = annotated("-k", bare, log=log).stdout
+    assert b" (" in right
+    for table, carried in ((sound, (text.read_bytes(), str(sound))), (bare, None)):
+        assert _used(table).maintainers_text() == carried
+        assert annotated("-k", table, log=log).stdout == right
+    assert annotated("-k", damaged, log=log).stdout == right
+    with pytest.raises(DamagedFileError, match="the MAINTAINERS text with the checksum that it should have") as caught:
+        _used(damaged).maintainers_text()
+    assert caught.value.source == str(damaged)
+
+
+def _used(table: Path) -> Images:
+    """Images that took the kernel of a table."""
+    images = Images(Locator(SearchPlaces(kernels=(str(table),))), lambda _: None, lambda _: None)
+    assert images.maintainers_text() is None
+    assert isinstance(images.image_for(b"", b"", KernelId()), TableImage)
+    return images
 
 
 def annotated(*arguments: str | Path, log: bytes) -> subprocess.CompletedProcess[bytes]:

@@ -478,7 +478,8 @@ def test_images_are_found_by_kind_and_name() -> None:
     assert [image.is_module for image in images] == [False, True, True, True]
     assert [image.is_partial for image in images] == [False, False, False, True]
     (maintainers,) = file.find(MAINTAINERS, b"")
-    assert file.text(maintainers) == b"XFS\nM:\tSomebody\n"
+    assert file.text(maintainers) == file.maintainers() == b"XFS\nM:\tSomebody\n"
+    assert TableFile(write_table(TableSpec([])), "table").maintainers() is None
 
 
 def test_the_writer_puts_images_in_the_order_of_the_directory() -> None:

@@ -4,11 +4,12 @@
 
 TREE is a kernel's source tree, whose files may be empty. Each file is asked about twice: once for the very lines of
 the entries, in their order, and once for people, lists, trees and statuses as the tool spells them. It is told to use
-no git and no .mailmap, and to leave nothing out. Three rules of its own are known:
+no git and no .mailmap, and to leave nothing out. Four rules of its own are known:
 
 - Entries that rank alike come in the order of a perl hash, another in each run. Where the order differs from ours, the
   tool is asked ``_ORDERS`` times more: a pair that it has in both orders is a tie.
 - It reads the people that a devicetree binding (.yaml) names in its text. They are no matter of its path.
+- Where a list has a name in front of its address (``L: Name <address>``), it prints neither.
 - Linus Torvalds ("chief penguin") is never written to as a person, only named in the entries.
 """
 
@@ -80,7 +81,7 @@ def ask_tool(tree: Path, path: str) -> Answer:
     ).splitlines()
     return Answer(
         _ask_entries(tree, path),
-        {_person(each) for each in people.split(_SEPARATOR) if not each.endswith(_IN_FILE)},
+        {_person(each) for each in people.split(_SEPARATOR) if not each.endswith(_IN_FILE) and each[0] != " "},
         *(set(line.split(_SEPARATOR)) for line in (trees, statuses, titles)),
     )
 
@@ -124,7 +125,8 @@ def our_answer(subsystems: Sequence[Subsystem]) -> Answer:
         )
         for each in subsystems
     ]
-    people = {_person(who) for each in subsystems for who in (*each.maintainers, *each.reviewers, *each.lists)}
+    people = {_person(who) for each in subsystems for who in (*each.maintainers, *each.reviewers)}
+    people |= {_person(each) for subsystem in subsystems for each in subsystem.lists if "@" in each.split()[0]}
     return Answer(
         entries,
         {person for person in people if person.mail != _CHIEF_PENGUIN},
