@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from fake_world import FakeImages
@@ -209,6 +209,31 @@ Call Trace:
  vfs_write+0x8/0x20
 ---[ end trace 0000000000000000 ]---
 """
+
+
+def test_two_dumps_without_traces_are_two_crashes() -> None:
+    dump = b"general protection fault: 0000 [#%d] SMP\nRIP: 0010:f_%d+0x1/0x2\n"
+    assert [crash.frame for crash in triage(dump % (1, 1) + dump % (2, 2))] == ["f_1", "f_2"]
+
+
+class Searched(bytes):
+    """Bytes that count how many of them ``find`` looks at."""
+
+    looked_at = 0
+
+    def find(self, *arguments: Any) -> int:
+        found = super().find(*arguments)
+        start = arguments[1] if len(arguments) > 1 else 0
+        self.looked_at += (len(self) if found < 0 else found) - start
+        return found
+
+
+def test_how_often_a_block_is_searched_does_not_depend_on_the_cues_in_it() -> None:
+    data = Searched(b"BUG\n" * 20_000)
+    triager = Triager(plumbing())
+    triager.take("a.log", LogBlock(data))
+    assert triager._line == 20_000
+    assert data.looked_at < 20 * len(data)
 
 
 def test_without_callers_cpu_and_task_of_the_header_lines_tell_reports_apart() -> None:

@@ -233,7 +233,7 @@ class Reports:
         key = self._current.get(caller)
         report = self._open.get(key) if key is not None else None
         if title.kind is Kind.PANIC and ends_another(message):
-            if report is not None and report.has_trace:
+            if report is not None and report.steps:
                 self._close(key)  # type: ignore[arg-type]
                 return True
             if report is None and (self._open or line - self._last_end < _AFTERMATH):
@@ -245,11 +245,11 @@ class Reports:
             return True
         if report is not None:
             is_other = bool(title.cpu and report.cpu and (title.cpu, title.task) != (report.cpu, report.task))
-            if not report.has_trace and line - report.last_title <= _TITLES_APART and not is_other:
+            if not report.steps and line - report.last_title <= _TITLES_APART and not is_other:
                 report.take_title(title, line)
                 report.take_named(title, message, resolutions)
-                return title.kind is not Kind.FAULT or not report.has_pc
-            if not is_other or report.has_trace:
+                return True
+            if not is_other or report.steps:
                 self._close(key)  # type: ignore[arg-type]
         elif title.rank == 1 and title.kind is not Kind.PANIC and self._open:
             return False

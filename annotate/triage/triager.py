@@ -70,9 +70,13 @@ class Triager:
             return
         data: bytes = piece.data  # type: ignore[union-attr]
         position = 0
+        places = [data.find(cue) for cue in CUES]
         while position < len(data):
             if not self._reports.is_reading:
-                cue = min((place for place in (data.find(cue, position) for cue in CUES) if place >= 0), default=-1)
+                for number, place in enumerate(places):
+                    if 0 <= place < position:
+                        places[number] = data.find(CUES[number], position)
+                cue = min((place for place in places if place >= 0), default=-1)
                 start = len(data) if cue < 0 else data.rfind(b"\n", position, cue) + 1 or position
                 self._pass_over_block(data, position, start)
                 position = start
