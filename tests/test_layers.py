@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parent.parent / "annotate"
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("annotate", "annotate.errors", "annotate.model", "annotate.leb128"),
     ("annotate.log", "annotate.symbols", "annotate.maintainers", "annotate.debuginfo", "annotate.tables"),
-    ("annotate.resolve", "annotate.summary", "annotate.memory", "annotate.triage"),
+    ("annotate.resolve", "annotate.summary", "annotate.memory", "annotate.triage", "annotate.disassembly"),
     ("annotate.reader", "annotate.lookahead"),
     ("annotate.annotator",),
     ("annotate.render",),

@@ -135,6 +135,9 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="more functions and files that --triage passes over; repeatable",
     )
+    parser.add_argument(
+        "--code", action="store_true", help="show the instructions of each 'Code:' line of the kernel behind it"
+    )
     parser.add_argument("--strict", action="store_true", help="exit with status 3 when a frame got no line")
     parser.add_argument("-v", "--verbose", action="store_true", help="say which files were tried for what")
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
@@ -174,11 +177,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         # What is remembered of a log are no cycles; looking for some as often as usual takes a tenth of the time.
         gc.set_threshold(100_000)
-    options = make_parser().parse_args(arguments)
+    parser = make_parser()
+    options = parser.parse_args(arguments)
+    if options.code:
+        _check_code(parser, options.format)
     try:
         return _Run(options).run()
     except OutputClosedError:
         return EXIT_DONE
+
+
+def _check_code(parser: argparse.ArgumentParser, output: str) -> None:
+    """End with a usage error where code cannot be shown."""
+    if output == "jsonl":
+        parser.error("--code inserts lines for people, and --format jsonl has no place for them")
+    try:
+        import capstone  # noqa: F401
+    except ImportError as error:
+        missing = isinstance(error, ModuleNotFoundError) and error.name == "capstone"
+        parser.error(
+            "--code needs capstone: pip install 'lineinfo-annotate[disasm]'" + ("" if missing else f" ({error})")
+        )
 
 
 class _Run:
@@ -201,6 +220,10 @@ class _Run:
         self._images = Images(locator, self._complain, self._note, fetch, running_here)
         self._source: SourceTree | None = None
         self._renderer: Renderer = make_renderer(options.format, self._render_options())
+        if options.code:
+            from annotate.render.code import CodeRenderer
+
+            self._renderer = CodeRenderer(self._renderer)
         self._output = Output()
         self._summary = Summary()
         self._triager: Triager | None = None

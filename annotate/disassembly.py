@@ -1,0 +1,144 @@
+"""The numbers of a ``Code:`` line -> instructions. The only importer of capstone, which is an extra.
+
+**Where instructions begin.** Where all have one size each number is one. Elsewhere (x86, Thumb, riscv) a dump begins
+anywhere within an instruction, and the marked number is the one place of which it is known that an instruction begins.
+The first one begins among the first bytes, as many as the longest instruction has; from each of these places the
+instructions are walked, and walks that do not come by the marked number, or meet what is no instruction, are out. What
+all walks that are left have in common is certain, and shown; what lies before the first such place is shown as bytes.
+Walking from the earliest place alone (as long as it comes by the mark) would show more, and wrong ones among it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import capstone
+
+from annotate.log.codebytes import Machine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from annotate.log.codebytes import CodeBytes
+
+#: What capstone is told. All numbers are little-endian: see ``CodeBytes``.
+_MODES = {
+    Machine.X86_64: (capstone.CS_ARCH_X86, capstone.CS_MODE_64),
+    Machine.I386: (capstone.CS_ARCH_X86, capstone.CS_MODE_32),
+    Machine.AARCH64: (capstone.CS_ARCH_ARM64, capstone.CS_MODE_ARM),
+    Machine.ARM: (capstone.CS_ARCH_ARM, capstone.CS_MODE_ARM | capstone.CS_MODE_V8),
+    Machine.THUMB: (capstone.CS_ARCH_ARM, capstone.CS_MODE_THUMB | capstone.CS_MODE_V8),
+    Machine.THUMB_M: (capstone.CS_ARCH_ARM, capstone.CS_MODE_THUMB | capstone.CS_MODE_MCLASS),
+    Machine.RISCV64: (capstone.CS_ARCH_RISCV, capstone.CS_MODE_RISCV64 | capstone.CS_MODE_RISCVC),
+    Machine.RISCV32: (capstone.CS_ARCH_RISCV, capstone.CS_MODE_RISCV32 | capstone.CS_MODE_RISCVC),
+    Machine.POWERPC64: (capstone.CS_ARCH_PPC, capstone.CS_MODE_64),
+    Machine.POWERPC32: (capstone.CS_ARCH_PPC, capstone.CS_MODE_32),
+    Machine.MIPS64: (capstone.CS_ARCH_MIPS, capstone.CS_MODE_MIPS64),
+    Machine.MIPS32: (capstone.CS_ARCH_MIPS, capstone.CS_MODE_MIPS32),
+}
+
+#: Machines whose instructions can be shown.
+MACHINES = frozenset(_MODES)
+
+_X86 = frozenset({Machine.X86_64, Machine.I386})
+_THUMB = frozenset({Machine.THUMB, Machine.THUMB_M})
+RISCV = frozenset({Machine.RISCV64, Machine.RISCV32})
+_LONGEST_X86 = 15
+
+#: Bytes on a line that holds no instruction.
+_BYTES_A_ROW = 8
+
+
+class Row(NamedTuple):
+    """One line of a listing: ``data[start:end]`` of the dump."""
+
+    start: int
+    end: int
+    text: str  #: the instruction, or ``.byte``, ``.short``, ``.word`` where there is none that is known
+    is_trap: bool
+
+
+class Disassembler:
+    """Disassembles for one machine; of ``MACHINES``. x86 is in AT&T syntax, as the kernel's own tools print it."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        architecture, mode = _MODES[machine]
+        self._engine = capstone.Cs(architecture, mode)
+        if machine in _X86:
+            self._engine.syntax = capstone.CS_OPT_SYNTAX_ATT
+        self._length_at: Callable[[CodeBytes, int], int] = lambda code, _start: code.unit
+        if machine in _X86:
+            self._length_at = self._decoded_length
+        elif machine in _THUMB:
+            self._length_at = _length_of_thumb
+        elif machine in RISCV:
+            self._length_at = _length_of_riscv
+
+    def rows(self, code: CodeBytes) -> list[Row]:
+        """All of a dump, in order; exactly one row is the trap. Places are counted from the start of the dump."""
+        start = self._first_certain(code)
+        rows = list(_raw(code, 0, start))
+        rows += self._instructions(code, start, code.trap)
+        rows += self._instructions(code, code.trap, len(code.data))
+        return rows
+
+    def _instructions(self, code: CodeBytes, start: int, end: int) -> Iterator[Row]:
+        while start < end:
+            length = self._length_at(code, start)
+            if not 0 < length <= end - start:
+                # Where the next one would begin is not known.
+                yield from _raw(code, start, end)
+                return
+            yield Row(start, start + length, self._text(code, start, length), start == code.trap)
+            start += length
+
+    def _text(self, code: CodeBytes, start: int, length: int) -> str:
+        data = code.data[start : start + length]
+        if self._machine is Machine.POWERPC64 and _is_prefixed(code, start):
+            return _directive(code, start, start + length)
+        for _, size, name, operands in self._engine.disasm_lite(data, start, 1):
+            if size == length:
+                return f"{name:<6} {operands}".rstrip()
+        return _directive(code, start, start + length)
+
+    def _first_certain(self, code: CodeBytes) -> int:
+        """The first place before the trap at which an instruction begins for certain."""
+        if code.unit == 4:
+            return 0
+        longest = _LONGEST_X86 if self._machine in _X86 else 4
+        walks: dict[int, frozenset[int]] = {code.trap: frozenset({code.trap})}  # from each place to the trap
+        for start in range(code.trap - code.unit, -1, -code.unit):
+            length = self._length_at(code, start)
+            if length and start + length in walks:
+                walks[start] = walks[start + length] | {start}
+        first = [walk for start, walk in walks.items() if start < longest]
+        return min(frozenset.intersection(*first)) if first else code.trap
+
+    def _decoded_length(self, code: CodeBytes, start: int) -> int:
+        data = code.data[start : start + _LONGEST_X86]
+        return next((size for _, size, _, _ in self._engine.disasm_lite(data, start, 1)), 0)
+
+
+def _length_of_thumb(code: CodeBytes, start: int) -> int:
+    return 4 if code.data[start + 1] >> 3 in (0b11101, 0b11110, 0b11111) else 2
+
+
+def _length_of_riscv(code: CodeBytes, start: int) -> int:
+    return 4 if code.data[start] & 3 == 3 else 2
+
+
+def _is_prefixed(code: CodeBytes, start: int) -> bool:
+    """Whether a word is half of an instruction of two words (Power ISA 3.1), which capstone takes for two."""
+    return any(place >= 0 and code.data[place + 3] >> 2 == 1 for place in (start, start - 4))
+
+
+def _raw(code: CodeBytes, start: int, end: int) -> Iterator[Row]:
+    for place in range(start, end, _BYTES_A_ROW):
+        stop = min(place + _BYTES_A_ROW, end)
+        yield Row(place, stop, _directive(code, place, stop), place == code.trap)
+
+
+def _directive(code: CodeBytes, start: int, end: int) -> str:
+    word = {1: ".byte", 2: ".short", 4: ".word"}[code.unit]
+    return f"{word:<6} " + ", ".join(f"0x{number}" for number in code.printed(start, end).split())
