@@ -41,9 +41,25 @@ _MODES = {
 MACHINES = frozenset(_MODES)
 
 _X86 = frozenset({Machine.X86_64, Machine.I386})
-_THUMB = frozenset({Machine.THUMB, Machine.THUMB_M})
+THUMB = frozenset({Machine.THUMB, Machine.THUMB_M})
 RISCV = frozenset({Machine.RISCV64, Machine.RISCV32})
 _LONGEST_X86 = 15
+
+#: Words, as mask and value, that capstone 5 takes for others, or of which it shows wrong operands.
+_MISREAD_MIPS = (
+    (0xFC000000, 0x4C000000),  # COP1X: madd.d and its likes are shown as branches
+    *((0xFC00003F, 0x7C000000 | function) for function in (1, 2, 5, 6)),  # dextm, dextu, dinsm, dinsu: 32 is missing
+)
+_MISREAD_POWERPC = (
+    (0xFE800000, 0x42800000),  # bcl 20: a branch that is always taken is shown as bdnzl
+    (0xFC000000, 0x04000000),  # the first half of an instruction of two words
+)
+_MISREAD = {
+    Machine.MIPS64: _MISREAD_MIPS,
+    Machine.MIPS32: _MISREAD_MIPS,
+    Machine.POWERPC64: _MISREAD_POWERPC,
+    Machine.POWERPC32: _MISREAD_POWERPC,
+}
 
 #: Bytes on a line that holds no instruction.
 _BYTES_A_ROW = 8
@@ -70,7 +86,7 @@ class Disassembler:
         self._length_at: Callable[[CodeBytes, int], int] = lambda code, _start: code.unit
         if machine in _X86:
             self._length_at = self._decoded_length
-        elif machine in _THUMB:
+        elif machine in THUMB:
             self._length_at = _length_of_thumb
         elif machine in RISCV:
             self._length_at = _length_of_riscv
@@ -78,29 +94,34 @@ class Disassembler:
     def rows(self, code: CodeBytes) -> list[Row]:
         """All of a dump, in order; exactly one row is the trap. Places are counted from the start of the dump."""
         start = self._first_certain(code)
-        rows = list(_raw(code, 0, start))
-        rows += self._instructions(code, start, code.trap)
-        rows += self._instructions(code, code.trap, len(code.data))
-        return rows
+        return [*_raw(code, 0, start), *self._instructions(code, start)]
 
-    def _instructions(self, code: CodeBytes, start: int, end: int) -> Iterator[Row]:
+    def _instructions(self, code: CodeBytes, start: int) -> Iterator[Row]:
+        """From the place of an instruction on."""
+        end = len(code.data)
         while start < end:
-            length = self._length_at(code, start)
-            if not 0 < length <= end - start:
-                # Where the next one would begin is not known.
-                yield from _raw(code, start, end)
-                return
-            yield Row(start, start + length, self._text(code, start, length), start == code.trap)
-            start += length
+            # In one go, for what one instruction says about those behind it (IT).
+            for place, size, name, operands in self._engine.disasm_lite(code.data[start:], start):
+                if size != self._length_at(code, place) or self._is_misread(code, place):
+                    break
+                yield Row(place, place + size, f"{name:<6} {operands}".rstrip(), place == code.trap)
+                start = place + size
+            if start < end:
+                length = self._length_at(code, start)
+                if not 0 < length <= end - start:
+                    # Where the next one would begin is not known.
+                    yield from _raw(code, start, end)
+                    return
+                yield from _raw(code, start, start + length)
+                start += length
 
-    def _text(self, code: CodeBytes, start: int, length: int) -> str:
-        data = code.data[start : start + length]
-        if self._machine is Machine.POWERPC64 and _is_prefixed(code, start):
-            return _directive(code, start, start + length)
-        for _, size, name, operands in self._engine.disasm_lite(data, start, 1):
-            if size == length:
-                return f"{name:<6} {operands}".rstrip()
-        return _directive(code, start, start + length)
+    def _is_misread(self, code: CodeBytes, place: int) -> bool:
+        """Whether capstone is known to show something else than what stands there."""
+        word = int.from_bytes(code.data[place : place + 4], "little")
+        if any(word & mask == value for mask, value in _MISREAD.get(self._machine, ())):
+            return True
+        # The second half of an instruction of two words (Power ISA 3.1).
+        return self._machine is Machine.POWERPC64 and place >= 4 and code.data[place - 1] >> 2 == 1
 
     def _first_certain(self, code: CodeBytes) -> int:
         """The first place before the trap at which an instruction begins for certain."""
@@ -126,11 +147,6 @@ def _length_of_thumb(code: CodeBytes, start: int) -> int:
 
 def _length_of_riscv(code: CodeBytes, start: int) -> int:
     return 4 if code.data[start] & 3 == 3 else 2
-
-
-def _is_prefixed(code: CodeBytes, start: int) -> bool:
-    """Whether a word is half of an instruction of two words (Power ISA 3.1), which capstone takes for two."""
-    return any(place >= 0 and code.data[place + 3] >> 2 == 1 for place in (start, start - 4))
 
 
 def _raw(code: CodeBytes, start: int, end: int) -> Iterator[Row]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from annotate.disassembly import MACHINES, RISCV, Disassembler
+from annotate.disassembly import MACHINES, RISCV, THUMB, Disassembler
 from annotate.log.codebytes import DUMP_WORDS, begins_dump, dump_words, read_code, read_numbers
 from annotate.log.interrupted import CUE, Interrupted
 from annotate.log.message import find_message
@@ -30,6 +30,9 @@ _COLOURS = re.compile(rb"\x1b\[[\d;]{0,32}[mK]")
 _LONGEST_LINE = 2048
 
 _INDENT = "    "
+
+#: Up to four instructions behind an IT are conditional, and nothing in them says so.
+_NOTE_ON_THUMB = f"{_INDENT}(an IT before the first of these makes some of them conditional, and is not seen)"
 
 
 class Insertion(NamedTuple):
@@ -111,7 +114,8 @@ class CodeReader:
         rows = disassembler.rows(code)
         numbers = [code.printed(row.start, row.end) for row in rows]
         width = max(map(len, numbers))
-        return tuple(
+        notes = (_NOTE_ON_THUMB,) if machine in THUMB else ()
+        return notes + tuple(
             f"{_INDENT}{row.start:4x}:{'*' if row.is_trap else ''}\t{number:<{width}}\t{row.text}"
             + ("\t\t<-- trapping instruction" if row.is_trap else "")
             for row, number in zip(rows, numbers, strict=True)
