@@ -396,7 +396,7 @@ def test_the_code_lines_of_the_samples_read_as_objdump_reads_them(machine: Machi
         rows = Disassembler(machine).rows(code)
         start = next(row.start for row in rows if not row.text.startswith(".byte"))
         (tmp_path / "code").write_bytes(code.data)
-        arguments = ("-D", "-w", "-b", "binary", *options, f"--start-address={start}", str(tmp_path / "code"))
+        arguments = ("-D", "-w", "-z", "-b", "binary", *options, f"--start-address={start}", str(tmp_path / "code"))
         run = subprocess.run([tool, *arguments], capture_output=True, text=True, check=True)
         printed = {int(match[1], 16): match for match in map(_PRINTED.match, run.stdout.splitlines()) if match}
         for row in rows:
