@@ -284,7 +284,9 @@ def test_lines_are_added_and_nothing_else(log: Path) -> None:
     for line in plain.splitlines():
         if b"RIP: " in line:
             is_user = b"0033:" in line
-        dumps += re.search(rb"\] (?:\x1b\[\d+m)*Code: (?:\x1b\[\d+m)*(?!bad)[0-9a-f]{2}", line) is not None and not is_user
+        dumps += (
+            re.search(rb"\] (?:\x1b\[\d+m)*Code: (?:\x1b\[\d+m)*(?!bad)[0-9a-f]{2}", line) is not None and not is_user
+        )
     if log.name not in ("dmesg.log", "netconsole-udp.log", "pstore.log"):  # those have other prefixes, too
         assert sum(b":*\t" in line for line in ours) == dumps
     # What is inserted holds no frame: read again, it is as it was.
