@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +19,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("annotate.log", "annotate.symbols", "annotate.maintainers", "annotate.debuginfo", "annotate.tables"),
     ("annotate.resolve", "annotate.summary", "annotate.memory", "annotate.triage", "annotate.disassembly"),
     ("annotate.reader", "annotate.lookahead"),
-    ("annotate.annotator",),
+    ("annotate.annotator", "annotate.lookup"),
     ("annotate.render",),
     ("annotate.cache",),
     ("annotate.kernel",),
@@ -53,9 +55,15 @@ def modules() -> dict[str, ast.Module]:
 
 
 def imports(name: str, tree: ast.Module) -> list[Import]:
-    """Every import, those inside functions and under TYPE_CHECKING too."""
+    """Every import, those inside functions and under TYPE_CHECKING too.
+
+    But for the names that the package itself shows to type checkers: it stands on the ground and names what is above,
+    and importing it imports nothing of that (``test_importing_the_package_imports_no_room``).
+    """
     found = []
     for node in ast.walk(tree):
+        if name == PACKAGE.name and isinstance(node, ast.ImportFrom) and _is_for_types(tree, node.lineno):
+            continue
         if isinstance(node, ast.Import):
             found += [Import(name, alias.name, node.lineno) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -145,6 +153,12 @@ def _is_for_types(tree: ast.Module, line: int) -> bool:
         and node.lineno < line <= (node.end_lineno or 0)
         for node in tree.body
     )
+
+
+def test_importing_the_package_imports_no_room() -> None:
+    script = "import sys, annotate; print(*(name for name in sys.modules if name.startswith('annotate.')))"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, cwd=PACKAGE.parent)
+    assert run.stdout.split() == []
 
 
 def test_every_room_is_drawn_in_the_architecture_document() -> None:

@@ -11,14 +11,11 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from conftest import SAMPLES
 
-from annotate.cli.triage import find_maintainers
+from annotate.cli.triage import found_maintainers
 from annotate.errors import UnrecognisedFileError
 from annotate.maintainers import needed_text
 from annotate.model import Crash, Subsystem
 from annotate.render.triage import triage_text
-
-if TYPE_CHECKING:
-    from annotate.kernel.images import Images
 
 MAINTAINERS = Path(__file__).parent / "fixtures" / "triage" / "MAINTAINERS"
 OOPS = (
@@ -163,28 +160,19 @@ def test_a_file_that_cannot_be_used_is_named_and_the_log_still_comes_out(option:
         assert str(bad).encode() in sentence
 
 
-class Carrying:
-    """Images one of which was a table that carries this."""
-
-    def __init__(self, text: bytes | None) -> None:
-        self._text = text
-
-    def maintainers_text(self) -> tuple[bytes, str] | None:
-        return None if self._text is None else (self._text, "a.lineinfo")
-
-
 def test_what_a_table_carries_comes_before_the_tree_that_one_stands_in(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "Kconfig").touch()
     (tmp_path / "MAINTAINERS").write_bytes(b"OF THE TREE\nM:\ta@example.org\nF:\tnet/\n")
-    for text, title in ((needed_text(MAINTAINERS.read_bytes()), "NETWORKING [GENERAL]"), (None, "OF THE TREE")):
-        found = find_maintainers(cast("Images", Carrying(text)))
+    carried = (needed_text(MAINTAINERS.read_bytes()), "a.lineinfo")
+    for text, title in ((carried, "NETWORKING [GENERAL]"), (None, "OF THE TREE")):
+        found = found_maintainers(text)
         assert found is not None
         assert found.subsystems_of("net/socket.c")[0].title == title
     with pytest.raises(UnrecognisedFileError, match=r"a\.lineinfo"):
-        find_maintainers(cast("Images", Carrying(b"nothing")))
+        found_maintainers((b"nothing", "a.lineinfo"))
 
 
 def test_a_list_of_ones_own(tmp_path: Path) -> None:

@@ -6,8 +6,6 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-import regex
-
 from annotate import __version__
 from annotate.cli import cache, doctor, emit, tables
 from annotate.cli.streams import OutputClosedError, TextOutput, complain
@@ -16,7 +14,8 @@ from annotate.debuginfo.image import DebugImage
 from annotate.errors import AnnotateError
 from annotate.kernel.images import OpenTable
 from annotate.log.context import Facts
-from annotate.model import Frame, KernelId, LinkAddr, Missing, PcKind, RunAddr
+from annotate.lookup import read_frame
+from annotate.model import KernelId, LinkAddr, Missing, PcKind
 from annotate.render.plain import PlainRenderer
 from annotate.render.renderer import RenderOptions
 from annotate.resolve import Absence, Resolver
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from annotate.kernel.images import Image, OpenFile
-    from annotate.model import Resolution
+    from annotate.model import Frame, Resolution
 
 PROGRAM = "lineinfo"
 
@@ -36,12 +35,6 @@ _ROWS_A_WRITE = 4096
 
 #: Damaged places of a file that are named; one broken pointer can cost every unit.
 _MOST_DAMAGE = 10
-
-_WHAT = regex.compile(
-    r"(?:0x(?P<address>[0-9a-fA-F]{1,16})|"
-    r"(?P<symbol>[^\s+]+)(?:\+0x(?P<offset>[0-9a-f]{1,16})(?:/0x(?P<size>[0-9a-f]{1,16}))?)?"
-    r"(?: \[(?P<module>[\w-]+)(?: (?P<build_id>[0-9a-f]+))?\])?)"
-)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -132,7 +125,7 @@ def _lookup(path: str, wanted: Iterable[str], pc: PcKind) -> int:
     status = EXIT_DONE
     lacks_line = False
     for text in _expand(wanted):
-        frame = _parse(text, pc)
+        frame = read_frame(text, pc)
         if frame is None:
             complain(PROGRAM, f"{text}: expected function+0xoffset/0xsize or 0xaddress")
             status = EXIT_FAILED
@@ -162,28 +155,6 @@ def _expand(wanted: Iterable[str]) -> Iterable[str]:
             yield from (line for line in lines if line)
         else:
             yield text
-
-
-def _parse(text: str, pc: PcKind) -> Frame | None:
-    match = _WHAT.fullmatch(text)
-    if match is None:
-        return None
-    symbol, size, address = match["symbol"] or "", match["size"], match["address"]
-    return Frame(
-        (0, len(text)),
-        len(text),
-        symbol.encode("utf-8", "surrogateescape"),
-        int(match["offset"] or "0", 16),
-        int(size, 16) if size else None,
-        (match["module"] or "").encode(),
-        (match["build_id"] or "").encode(),
-        RunAddr(int(address, 16)) if address else None,
-        pc if match["offset"] or address else PcKind.ENTRY,
-        reliable=True,
-        in_trace=False,
-        annotated=False,
-        format="lookup",
-    )
 
 
 def _label(text: str, frame: Frame, source: _OneFile) -> str:
