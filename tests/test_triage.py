@@ -211,6 +211,17 @@ Call Trace:
 """
 
 
+def test_an_old_oops_prints_its_pc_between_two_title_lines() -> None:
+    crash = only(
+        b"BUG: unable to handle kernel NULL pointer dereference at 0000000000000010\n"
+        b"IP: [<ffffffff810a376f>] __call_rcu.constprop.76+0x1f/0x280\nPGD 0\nOops: 0000 [#1] SMP\n"
+        b"RIP: 0010:[<ffffffff810a376f>]  [<ffffffff810a376f>] __call_rcu.constprop.76+0x1f/0x280\nCall Trace:\n"
+        b" [<ffffffff810a39f3>] call_rcu_sched+0x13/0x20\n [<ffffffffa0525326>] wdev_free+0x4/0x6 [wl]\n"
+        b"RIP  [<ffffffff810a376f>] __call_rcu.constprop.76+0x1f/0x280\n RSP <ffff880154a0fb38>\n"
+    )
+    assert (crash.title, crash.line) == ("NULL pointer dereference in wdev_free", 1)
+
+
 def test_two_dumps_without_traces_are_two_crashes() -> None:
     dump = b"general protection fault: 0000 [#%d] SMP\nRIP: 0010:f_%d+0x1/0x2\n"
     assert [crash.frame for crash in triage(dump % (1, 1) + dump % (2, 2))] == ["f_1", "f_2"]
@@ -415,6 +426,8 @@ def test_paths_are_those_of_the_tree() -> None:
     assert tree_path("./net/a.c") == "net/a.c"
     assert tree_path("drivers/gpu/drm/amd/amdgpu/../display/dc/core/dc.c") == "drivers/gpu/drm/amd/display/dc/core/dc.c"
     assert tree_path("/build/oopser/main.c") == "/build/oopser/main.c"
+    assert tree_path("/build/linux-aUcVzY/linux-5.15.0/mm/slub.c") == "mm/slub.c"
+    assert tree_path("/usr/src/linux/include/linux/mm/a.h") == "include/linux/mm/a.h"
     assert tree_path("../../a.c") == "../../a.c"
 
 

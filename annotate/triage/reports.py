@@ -72,6 +72,7 @@ class Report:
         self.is_over = False
         self.function = title.function  #: that a title names
         self.named: list[Step] = []  #: the frame that titles name, with what was inlined into it
+        self.is_numbered = title.is_numbered
         self.cpu = title.cpu
         self.task = title.task
         self._is_aside = title.kind is Kind.LOCKS
@@ -92,6 +93,7 @@ class Report:
         if title.line:
             self.place = (title.file, title.line)
         self.function = self.function or title.function
+        self.is_numbered = self.is_numbered or title.is_numbered
         self.cpu = self.cpu or title.cpu
         self.task = self.task or title.task
         self.last_title = line
@@ -245,11 +247,13 @@ class Reports:
             return True
         if report is not None:
             is_other = bool(title.cpu and report.cpu and (title.cpu, title.task) != (report.cpu, report.task))
-            if not report.steps and line - report.last_title <= _TITLES_APART and not is_other:
+            # Kernels up to 4.x print ``IP:`` between the two title lines of an oops.
+            is_begun = report.has_trace or (report.has_pc and (not title.is_numbered or report.is_numbered))
+            if not is_begun and line - report.last_title <= _TITLES_APART and not is_other:
                 report.take_title(title, line)
                 report.take_named(title, message, resolutions)
                 return True
-            if not is_other or report.steps:
+            if not is_other or is_begun:
                 self._close(key)  # type: ignore[arg-type]
         elif title.rank == 1 and title.kind is not Kind.PANIC and self._open:
             return False

@@ -39,6 +39,7 @@ class Title(NamedTuple):
     line: int
     cpu: str
     task: str  #: number of the task; empty if none
+    is_numbered: bool  #: it counts the oopses: ``[#1]``; each of them has one such line
 
     def with_frame(self, function: str) -> str:
         """The title with the function that matters, if one is known."""
@@ -238,6 +239,7 @@ def _read(message: str) -> Title | None:
             int(found.get("line") or 0),
             found.get("cpu", ""),
             found.get("task", ""),
+            "[#" in text,
         )
     return None
 

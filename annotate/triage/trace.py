@@ -18,6 +18,11 @@ _SUFFIX = re.compile(
 _SYSCALL = re.compile(
     r"(?:__(?:x64|ia32|x32|arm64|riscv|s390x?|se|do)_(?:compat_)?|ksys_|SyS_|SYSC_|compat_SyS_)(?:sys_)?"
 )
+#: Where a distribution unpacked the kernel that it built: ``/build/linux-aUcVzY/linux-5.15.0/mm/slub.c``.
+_BUILD = re.compile(
+    r"/(?:[\w.+~-]+/)*?linux[\w.+~-]*/(?=(?:arch|block|certs|crypto|drivers|fs|include|init|io_uring|ipc|kernel|lib|mm|net"
+    r"|rust|samples|security|sound|virt)/)"
+)
 _UP = re.compile(r"(?:^|(?<=/))(?!\.\.?/)[^/]+/\.\./")
 
 
@@ -47,7 +52,9 @@ def signature_name(symbol: str) -> str:
 
 
 def tree_path(file: str) -> str:
-    """A path without ``./`` and ``a/../``: as it is called in MAINTAINERS."""
+    """A path without the folder of a build, ``./`` and ``a/../``: as it is called in MAINTAINERS."""
+    if file.startswith("/") and len(file) < 1000:
+        file = _BUILD.sub("", file, count=1)
     while file.startswith("./"):
         file = file[2:]
     if "/../" in file and len(file) < 1000:
