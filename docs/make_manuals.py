@@ -2,8 +2,9 @@
 
     python docs/make_manuals.py [--check]
 
-Options and their help come from the parsers themselves, the description of the table's format from the docstring that
-is its specification; only what no parser knows stands here. ``--check`` writes nothing and fails when a file is stale.
+Options come from the parsers themselves, what is said of the filter's from docs/commands.md, the description of the
+table's format from the docstring that is its specification; only what stands nowhere else stands here. ``--check``
+writes nothing and fails when a file is stale.
 """
 
 from __future__ import annotations
@@ -112,11 +113,25 @@ def files() -> Iterator[tuple[Path, str]]:
     )
     for parser, sections, summary in pages:
         complete_files(parser)
-        yield SHARE / "man" / "man1" / f"{parser.prog}.1", command_page(parser, sections, summary)
         for shell, place in COMPLETIONS.items():
             text = shtab.complete(parser, shell=shell)
             yield SHARE / place.format(program=parser.prog), text.rstrip() + "\n"
+        if sections is FILTER_SECTIONS:
+            say_more(parser)
+        yield SHARE / "man" / "man1" / f"{parser.prog}.1", command_page(parser, sections, summary)
     yield SHARE / "man" / "man5" / "lineinfo-table.5", format_page()
+
+
+def say_more(parser: argparse.ArgumentParser) -> None:
+    """Give the options of the filter the text of the document: a page has room for it, a screen has not."""
+    document = (REPOSITORY / "docs" / "commands.md").read_text().partition("## lineinfo\n")[0]
+    for names, text in re.findall(r"(?m)^\| (`-[^|]*) \| (.*) \|$", document):
+        option = re.findall(r"--[a-z-]+", names)[0]
+        for action in parser._actions:  # noqa: SLF001
+            if option in action.option_strings and text.strip():
+                plain = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", text).replace("\\|", "|").replace("`", "")
+                action.help = plain.replace("%", "%%")
+    parser.usage = "%(prog)s [OPTIONS] [LOG ...]"
 
 
 def complete_files(parser: argparse.ArgumentParser) -> None:

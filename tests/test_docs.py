@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from conftest import SAMPLES
 
-from annotate.cli import annotate as filter_cli
 from annotate.cli import lineinfo as lineinfo_cli
+from annotate.cli import options as filter_cli
 from annotate.model import Missing
 
 REPOSITORY = Path(__file__).parent.parent

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from test_docs import options
 
-from annotate.cli import annotate as filter_cli
 from annotate.cli import lineinfo as lineinfo_cli
+from annotate.cli import options as filter_cli
 from annotate.tables import lineinfo_v1
 
 SHARE = Path(__file__).parent.parent / "share"

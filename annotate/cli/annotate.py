@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 import gc
 import os
 import signal
 import sys
 from typing import TYPE_CHECKING
 
-from annotate import __version__
 from annotate.annotator import Annotator, LogFacts, Wait
 from annotate.cache import TableCache
+from annotate.cli.options import PROGRAM, make_parser
 from annotate.cli.streams import LogSource, Output, OutputClosedError, complain, is_terminal
 from annotate.errors import AnnotateError
 from annotate.kernel.identify import running
@@ -20,11 +19,12 @@ from annotate.kernel.live import RunningKernel
 from annotate.kernel.locate import PACKAGE_ENDINGS, Locator, SearchPlaces
 from annotate.memory import Memory
 from annotate.model import AnnotatedLine, KernelId, Repeats
-from annotate.render import RENDERERS, make_renderer
+from annotate.render import make_renderer
 from annotate.render.renderer import RenderOptions
 from annotate.summary import Summary
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable, Sequence
 
     from annotate.annotator import Piece
@@ -34,130 +34,11 @@ if TYPE_CHECKING:
     from annotate.render.renderer import Renderer
     from annotate.triage.triager import Triager
 
-PROGRAM = "lineinfo-annotate"
-
 #: How long what cannot be answered yet is held back while nothing more comes, in seconds. A bracket that was wrapped
 #: into the next line comes together with the line before it; a dump takes its time to print the KASLR offset.
 _SECONDS = {Wait.NOTHING: None, Wait.LINE: 0.02, Wait.SLIDE: 0.2}
 
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_MISSED = 0, 1, 2, 3
-
-
-def make_parser() -> argparse.ArgumentParser:
-    """The options, as the documentation and the shell see them."""
-    parser = argparse.ArgumentParser(
-        prog=PROGRAM,
-        description="Insert (file:line) behind every frame of a Linux kernel log. No other byte changes.",
-        epilog="example: dmesg | lineinfo-annotate -k /usr/lib/debug",
-    )
-    parser.add_argument("logs", nargs="*", metavar="LOG", help="log files; none, or -, is standard input")
-    parser.add_argument(
-        "-k",
-        "--kernel",
-        action="append",
-        default=[],
-        metavar="PATH",
-        help="a vmlinux with debug info, or a folder tree in which to look for kernels and modules; repeatable",
-    )
-    parser.add_argument(
-        "-m",
-        "--modules",
-        action="append",
-        default=[],
-        metavar="PATH",
-        help="a .ko file with debug info, or a folder tree of them; repeatable",
-    )
-    parser.add_argument(
-        "-r", "--release", metavar="RELEASE", help="the kernel of logs that name none; default: the one that runs here"
-    )
-    parser.add_argument(
-        "--debuginfod",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="ask the servers of DEBUGINFOD_URLS for what is not found, by build id (default)",
-    )
-    parser.add_argument(
-        "--kaslr-offset",
-        type=_hex,
-        metavar="HEX",
-        help="what the kernel was moved by, for raw addresses; default: the log's own 'Kernel Offset:'",
-    )
-    parser.add_argument(
-        "--inlines",
-        choices=("chain", "innermost"),
-        default="chain",
-        help="show the whole chain of inlined calls (default), or only the innermost place",
-    )
-    parser.add_argument(
-        "--demangle",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="show the names of inlined Rust functions as people write them (default)",
-    )
-    parser.add_argument("--format", choices=RENDERERS, default="text", help="output format (default: text)")
-    parser.add_argument(
-        "--color",
-        choices=("auto", "always", "never"),
-        default="auto",
-        help="colours in text; auto (default): on a terminal, unless NO_COLOR is set",
-    )
-    parser.add_argument(
-        "--links",
-        choices=("auto", "always", "never"),
-        default="auto",
-        help="links to the sources (OSC 8) in text; auto (default): on a terminal",
-    )
-    parser.add_argument(
-        "--link-template",
-        type=_link_template,
-        metavar="URI",
-        help="where links lead: file, vscode, debian, web or a URI with {path}, {line}, {tag}, ...; "
-        "default: LINEINFO_LINKS, else what is certain of these",
-    )
-    parser.add_argument("--source", metavar="DIR", help="show the lines around each location, from the sources in DIR")
-    parser.add_argument(
-        "--raw", action="store_true", help="on a terminal: write the escapes of a log as they are, not as text"
-    )
-    parser.add_argument(
-        "--triage",
-        action="store_true",
-        help="after the log: each crash in it, the frame that matters and why, and who to write to",
-    )
-    parser.add_argument(
-        "--maintainers",
-        metavar="FILE",
-        help="the MAINTAINERS file for --triage; default: that of the kernel tree which one stands in",
-    )
-    parser.add_argument(
-        "--plumbing",
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="more functions and files that --triage passes over; repeatable",
-    )
-    parser.add_argument(
-        "--code", action="store_true", help="show the instructions of each 'Code:' line of the kernel behind it"
-    )
-    parser.add_argument("--strict", action="store_true", help="exit with status 3 when a frame got no line")
-    parser.add_argument("-v", "--verbose", action="store_true", help="say which files were tried for what")
-    parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
-    return parser
-
-
-def _hex(text: str) -> int:
-    try:
-        return int(text, 16)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected a hexadecimal number, found {text!r}") from None
-
-
-def _link_template(text: str) -> str:
-    from annotate.render.links import template_named
-
-    try:
-        return template_named(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def servers(note: Callable[[str], None]) -> Fetch | None:

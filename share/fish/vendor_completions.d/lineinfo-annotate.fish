@@ -51,21 +51,29 @@ function _shtab_lineinfo_annotate_using
 end
 
 set -g _shtab_lineinfo_annotate_commands 
-set -g _shtab_lineinfo_annotate_opts_with_value --format --inlines --kaslr-offset --kernel --modules --release -k -m -r
+set -g _shtab_lineinfo_annotate_opts_with_value --color --format --inlines --kaslr-offset --kernel --link-template --links --maintainers --modules --plumbing --release --source -k -m -r
 
 complete -c lineinfo-annotate -e
 complete -c lineinfo-annotate -f
 
-complete -c lineinfo-annotate -n _shtab_lineinfo_annotate_using -s h -l help -d 'show this help message and exit'
-complete -c lineinfo-annotate -n _shtab_lineinfo_annotate_using -s k -l kernel -xka "(__fish_complete_path (commandline -ct))" -d 'a vmlinux with debug info, or a folder tree in which to look for kernels and modules; repeatable'
-complete -c lineinfo-annotate -n _shtab_lineinfo_annotate_using -s m -l modules -xka "(__fish_complete_path (commandline -ct))" -d 'a .ko file with debug info, or a folder tree of them; repeatable'
-complete -c lineinfo-annotate -n _shtab_lineinfo_annotate_using -s r -l release -x -d 'the kernel of logs that name none; default: the one that runs here'
-complete -c lineinfo-annotate -n _shtab_lineinfo_annotate_using -l debuginfod -l no-debuginfod -d 'ask the servers of DEBUGINFOD_URLS for what is not found, by build id (default)'
-complete -c lineinfo-annotate -n _shtab_lineinfo_annotate_using -l kaslr-offset -x -d 'what the kernel was moved by, for raw addresses; default: the log'"'"'s own '"'"'Kernel Offset:'"'"''
-complete -c lineinfo-annotate -n _shtab_lineinfo_annotate_using -l inlines -xka "chain innermost" -d 'show the whole chain of inlined calls (default), or only the innermost place'
-complete -c lineinfo-annotate -n _shtab_lineinfo_annotate_using -l demangle -l no-demangle -d 'show the names of inlined Rust functions as people write them (default)'
-complete -c lineinfo-annotate -n _shtab_lineinfo_annotate_using -l format -xka "text jsonl" -d 'output format (default: text)'
-complete -c lineinfo-annotate -n _shtab_lineinfo_annotate_using -l strict -d 'exit with status 3 when a frame got no line'
+complete -c lineinfo-annotate -n _shtab_lineinfo_annotate_using -s k -l kernel -xka "(__fish_complete_path (commandline -ct))" -d 'vmlinux, table, package, or a folder with them'
+complete -c lineinfo-annotate -n _shtab_lineinfo_annotate_using -s m -l modules -xka "(__fish_complete_path (commandline -ct))" -d 'module, or a folder with modules'
+complete -c lineinfo-annotate -n _shtab_lineinfo_annotate_using -s r -l release -x -d 'of logs that name none (default: what runs here)'
+complete -c lineinfo-annotate -n _shtab_lineinfo_annotate_using -l kaslr-offset -x -d 'for raw addresses (default: the log'"'"'s)'
+complete -c lineinfo-annotate -n _shtab_lineinfo_annotate_using -l debuginfod -l no-debuginfod -d 'ask the servers of DEBUGINFOD_URLS (default)'
+complete -c lineinfo-annotate -n _shtab_lineinfo_annotate_using -l format -xka "text jsonl html paste" -d 'text (default), jsonl, html, paste'
+complete -c lineinfo-annotate -n _shtab_lineinfo_annotate_using -l inlines -xka "chain innermost" -d 'chain of calls (default), or innermost'
+complete -c lineinfo-annotate -n _shtab_lineinfo_annotate_using -l demangle -l no-demangle -d 'Rust names as people write them (default)'
+complete -c lineinfo-annotate -n _shtab_lineinfo_annotate_using -l source -xka "(__fish_complete_path (commandline -ct))" -d 'lines of source around each location'
+complete -c lineinfo-annotate -n _shtab_lineinfo_annotate_using -l code -d 'instructions behind each '"'"'Code:'"'"' line'
+complete -c lineinfo-annotate -n _shtab_lineinfo_annotate_using -l color -xka "auto always never" -d 'auto (default), always, never'
+complete -c lineinfo-annotate -n _shtab_lineinfo_annotate_using -l links -xka "auto always never" -d 'to the sources; the same'
+complete -c lineinfo-annotate -n _shtab_lineinfo_annotate_using -l link-template -x -d 'file, vscode, debian, web, or with {path}, {line}'
+complete -c lineinfo-annotate -n _shtab_lineinfo_annotate_using -l raw -d 'let a log'"'"'s escapes reach the terminal'
+complete -c lineinfo-annotate -n _shtab_lineinfo_annotate_using -l triage -d 'each crash: where, which subsystem, who to write to'
+complete -c lineinfo-annotate -n _shtab_lineinfo_annotate_using -l maintainers -xka "(__fish_complete_path (commandline -ct))" -d 'MAINTAINERS (default: of the table, or the tree)'
+complete -c lineinfo-annotate -n _shtab_lineinfo_annotate_using -l plumbing -xka "(__fish_complete_path (commandline -ct))" -d 'more functions that are not to blame'
+complete -c lineinfo-annotate -n _shtab_lineinfo_annotate_using -l strict -d 'exit with 3 when a frame got no line'
 complete -c lineinfo-annotate -n _shtab_lineinfo_annotate_using -s v -l verbose -d 'say which files were tried for what'
-complete -c lineinfo-annotate -n _shtab_lineinfo_annotate_using -l version -d 'show program'"'"'s version number and exit'
-complete -c lineinfo-annotate -n '_shtab_lineinfo_annotate_using; and test $_shtab_lineinfo_annotate_npos -ge 0' -ka "(__fish_complete_path (commandline -ct))" -d 'log files; none, or -, is standard input'
+complete -c lineinfo-annotate -n _shtab_lineinfo_annotate_using -l version -d 'say which one this is'
+complete -c lineinfo-annotate -n _shtab_lineinfo_annotate_using -s h -l help -d 'show this'
