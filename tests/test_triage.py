@@ -222,6 +222,41 @@ def test_an_old_oops_prints_its_pc_between_two_title_lines() -> None:
     assert (crash.title, crash.line) == ("NULL pointer dereference in wdev_free", 1)
 
 
+def test_a_place_in_a_header_is_not_that_of_the_function_it_was_inlined_into() -> None:
+    crash = only(
+        b"WARNING: CPU: 0 PID: 7 at include/linux/mm.h:12 foo_map+0x1/0x20\nCPU: 0 PID: 7 Comm: a\n"
+        b"RIP: 0010:foo_map+0x1/0x20\nCall Trace:\n foo_ioctl+0x1/0x20 (drivers/foo/a.c:3)\n"
+    )
+    assert (crash.frame, crash.file) == ("foo_map", None)
+
+
+def test_the_place_of_a_title_belongs_to_what_stands_below_the_reporters() -> None:
+    log = (
+        b"UBSAN: shift-out-of-bounds in %s:110:3\nCPU: 0 PID: 7 Comm: a\nCall Trace:\n dump_stack+0x1/0x20\n"
+        b" ubsan_epilogue+0x1/0x20\n __ubsan_handle_shift_out_of_bounds+0x1/0x20\n %s+0x1/0x20\n foo_ioctl+0x1/0x20\n"
+    )
+    crash = only(log % (b"net/foo.c", b"foo_shift"))
+    assert (crash.frame, crash.file, crash.location_line) == ("foo_shift", "net/foo.c", 110)
+    crash = only(log % (b"lib/crc32.c", b"crc32_le"))
+    assert (crash.frame, crash.file) == ("foo_ioctl", None)
+
+
+def test_another_dump_before_the_trace_is_not_the_reports() -> None:
+    crash = only(
+        b"WARNING: CPU: 0 PID: 7 at net/foo.c:12 foo_map+0x1/0x20\nCPU: 1 PID: 9 Comm: other\nCall Trace:\n"
+        b" other_one+0x1/0x20 (fs/other.c:1)\nCPU: 0 PID: 7 Comm: a\nRIP: 0010:foo_map+0x1/0x20\nCall Trace:\n"
+        b" foo_ioctl+0x1/0x20 (drivers/foo/a.c:3)\n"
+    )
+    assert (crash.frame, crash.file, crash.files) == ("foo_map", "net/foo.c", ("net/foo.c", "drivers/foo/a.c"))
+
+
+def test_what_is_known_of_those_who_printed_is_forgotten() -> None:
+    triager = Triager(plumbing())
+    for number in range(500):
+        triager.take("a.log", LogBlock(b"[    1.0][ T%d] general protection fault: 0000 [#1]\n" % number))
+    assert len(triager._reports._current) == len(triager._reports._open) < 100
+
+
 def test_two_dumps_without_traces_are_two_crashes() -> None:
     dump = b"general protection fault: 0000 [#%d] SMP\nRIP: 0010:f_%d+0x1/0x2\n"
     assert [crash.frame for crash in triage(dump % (1, 1) + dump % (2, 2))] == ["f_1", "f_2"]

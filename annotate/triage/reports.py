@@ -75,7 +75,8 @@ class Report:
         self.is_numbered = title.is_numbered
         self.cpu = title.cpu
         self.task = title.task
-        self._is_aside = title.kind is Kind.LOCKS
+        self._is_aside = self._waits_for_stack = title.kind is Kind.LOCKS
+        self._is_others = False  #: the lines are of another CPU or task
         self._has_trace = False
         self._inlined: list[Step] = []
 
@@ -84,12 +85,18 @@ class Report:
         """An entry of a trace came."""
         return self._has_trace
 
+    def is_of(self, cpu: str, task: str) -> bool:
+        """Whether a dump of this CPU and task may be the report's. A task may move on; all idle ones have number 0."""
+        if self.task and self.task != "0":
+            return self.task == task
+        return self.task in ("", task) and self.cpu in ("", cpu)
+
     def take_title(self, title: Title, line: int) -> None:
         """Another title line of the same report."""
         if title.rank > self.title.rank:
             self.title = title
             self.function = title.function or self.function
-            self._is_aside = title.kind is Kind.LOCKS
+            self._is_aside = self._waits_for_stack = title.kind is Kind.LOCKS
         if title.line:
             self.place = (title.file, title.line)
         self.function = self.function or title.function
@@ -128,11 +135,15 @@ class Report:
         """Whether the line is a heading; what follows it is the trace unless that was already there."""
         header = _HEADER.search(message)
         if header is not None:
+            # Of another CPU or task: somebody else's dump stands in between.
+            self._is_others = not self.is_of(header["cpu"], header["task"])
+            self._is_aside = self._is_others or (self._is_aside and self._has_trace) or self._waits_for_stack
             self.cpu = self.cpu or header["cpu"]
             self.task = self.task or header["task"]
             return True
         if _STACK.match(message) is not None:
-            self._is_aside = self._has_trace
+            self._is_aside = self._has_trace or self._is_others
+            self._waits_for_stack = False
             return True
         if self.title.kind is Kind.RACE and _RACE_SIDE.match(message):
             self._is_aside = self._has_trace
@@ -211,19 +222,10 @@ class Reports:
         key = self._current.get(caller)
         report = self._open.get(key) if key is not None else None
         header = _HEADER.search(message)
-        if (
-            header is None
-            or report is None
-            or report.has_trace
-            or (report.cpu, report.task) == (header["cpu"], header["task"])
-        ):
+        if header is None or report is None or report.has_trace or report.is_of(header["cpu"], header["task"]):
             return report
         for other_key, other in self._open.items():
-            if (
-                other_key[0] == caller
-                and (other.cpu, other.task) == (header["cpu"], header["task"])
-                and not other.has_trace
-            ):
+            if other_key[0] == caller and not other.has_trace and other.is_of(header["cpu"], header["task"]):
                 self._current[caller] = other_key
                 return other
         return report
@@ -272,6 +274,13 @@ class Reports:
 
     def _close(self, key: tuple[bytes, str, str]) -> None:
         report = self._open.pop(key)
+        caller = key[0]
+        if self._current.get(caller) == key:
+            other = next((other for other in self._open if other[0] == caller), None)
+            if other is None:
+                del self._current[caller]
+            else:
+                self._current[caller] = other
         if report.steps or report.title.stands_alone:
             self._last_end = max(report.last_step, report.last_title)
             self._finish(report)

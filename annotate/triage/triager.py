@@ -176,6 +176,11 @@ def _files(steps: Sequence[Step]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(step.file for step in reliable if step.file is not None))[:_MAX_FILES]
 
 
+def _reports(step: Step, plumbing: Plumbing) -> bool:
+    family = plumbing.family_of(step.function, None)
+    return family in ("reporting", "sanitizers") or step.function.startswith("lockdep_")
+
+
 def _placed(report: Report, plumbing: Plumbing) -> list[Step]:
     """The steps of a report, with the place that a title names where no debug info told it."""
     steps = list(report.steps)
@@ -186,15 +191,15 @@ def _placed(report: Report, plumbing: Plumbing) -> list[Step]:
         return report.named or [Step(bare_name(report.function), report.function, file, line)]
     if report.named and all(plumbing.family_of(step.function, step.file) for step in steps):
         steps += [step for step in report.named if step.symbol not in {known.symbol for known in report.steps}]
-    if place is None:
-        return steps
-    if report.has_pc:
-        index = 0
-    elif title.function and bare_name(title.function) != steps[0].function:
+    is_header = place is not None and place[0].endswith(".h")  # whose function is not the one that it is inlined into
+    if not report.has_pc and title.line and title.function and bare_name(title.function) != steps[0].function:
         # A warning whose instruction pointer is not in the log.
-        return [Step(bare_name(title.function), title.function, *place), *steps]
-    else:
-        index = next((number for number, step in enumerate(steps) if not plumbing.family_of(step.function, None)), -1)
+        file, line = (None, None) if place is None or is_header else place
+        return [Step(bare_name(title.function), title.function, file, line), *steps]
+    if place is None or is_header:
+        return steps
+    # What the report is of stands right below what reports.
+    index = 0 if report.has_pc else next((n for n, step in enumerate(steps) if not _reports(step, plumbing)), -1)
     if index >= 0 and not steps[index].file:
         steps[index] = steps[index]._replace(file=place[0], line=place[1])
     return steps
