@@ -2,7 +2,8 @@
 
 ``triage/*.log`` are reports as kernels print them, decoded by this or that tool; the first lines of each say which
 file a maintainer would name, and where nobody would argue the frame and the title. The first lot was written before
-there was a picker, the ``second-`` lot after it and before it had seen them: of those it then named 18 of 20.
+there was a picker, the ``second-`` and ``third-`` lots after it and before it had seen them: of those it then named
+18 of 20 and 9 of 10.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ def report(name: str) -> bytes:
 
 
 def test_nine_of_ten_reports_lead_to_the_file_that_a_maintainer_would_name() -> None:
-    assert len(REPORTS) >= 90
+    assert len(REPORTS) >= 100
     misses = []
     for expected in REPORTS:
         found = triage(expected.log)
