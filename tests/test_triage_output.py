@@ -208,3 +208,12 @@ def test_nothing_in_a_crash_steers_a_terminal() -> None:
     assert b"\x1b" not in text
     assert "\u202e" not in text.decode()
     assert len(text.splitlines()) == 4
+
+
+def test_a_table_that_was_named_is_asked_though_the_log_has_its_lines_already(tmp_path: Path) -> None:
+    table = tmp_path / "a.lineinfo"
+    module = SAMPLES / "x86_64" / "oopser.ko"
+    command = [sys.executable, "-m", "annotate.cli.lineinfo", "build", str(module), "-o", str(table)]
+    subprocess.run([*command, "--maintainers", str(MAINTAINERS)], check=True)
+    (crash,) = summary("--triage", "-k", str(table), log=OOPS)["triage"]
+    assert crash["subsystems"][0]["why"].startswith("F: net/")

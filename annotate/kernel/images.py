@@ -253,15 +253,17 @@ class Images:
         return answer
 
     def maintainers_text(self) -> tuple[bytes, str] | None:
-        """The MAINTAINERS text of the first table in use that carries one, and that table's path.
+        """The MAINTAINERS text of the first table that carries one, and that table's path.
 
+        Of a table in use, or else of one that the user named: a log that others have annotated asks none for lines.
         Nothing of it is read before. Raises AnnotateError when it is damaged.
         """
-        for used in self.used:
-            opened = self._opened.get(used.path)
+        named = [candidate.path for candidate in self._locator.named_kernels() if candidate.explicit]
+        for path in (*(used.path for used in self.used), *named):
+            opened = self._opened.get(path)
             text = opened.file.maintainers() if isinstance(opened, OpenTable) else None
             if text is not None:
-                return text, used.path
+                return text, path
         return None
 
     def _choose(self, module: bytes, build_id: bytes, kernel: KernelId) -> Image | Absence:
