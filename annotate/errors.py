@@ -13,7 +13,8 @@
 A damaged *file* raises; a *log* never does. A question without an answer (no such symbol, no line at an
 address) is not an error either: it is a ``Missing`` value, see ``annotate.model``.
 
-Each message is one sentence that names the file, what was expected and what was found.
+Each message is one sentence that names the file, what was expected and what was found. Part of it may be a damaged
+file's own words (the name of a section, of a member): what does not print is written out.
 """
 
 from __future__ import annotations
@@ -23,13 +24,21 @@ class AnnotateError(Exception):
     """Root of all errors below; ``str()`` of it is a sentence for a user."""
 
     def __init__(self, source: str, problem: str) -> None:
-        super().__init__(f"{source}: {problem}")
+        problem = _printable(problem)
+        super().__init__(f"{_printable(source)}: {problem}")
         self.source = source
         self.problem = problem
 
     def __reduce__(self) -> tuple[object, ...]:
         """How it is sent to another process: ``args`` are not what ``__init__`` takes."""
         return _again, (type(self), self.args, self.__dict__)
+
+
+def _printable(text: str) -> str:
+    r"""The text with ``\x1b`` and the like for what could steer a terminal or end the line."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in text)
 
 
 def _again(kind: type[AnnotateError], arguments: tuple[object, ...], state: dict[str, object]) -> AnnotateError:
