@@ -31,6 +31,7 @@ ADDRESS_SPACE: Final = 1536 << 20
 
 _SECONDS_BETWEEN_REPORTS: Final = 60
 _PACKAGE: Final = str(Path(annotate.__file__).parent)
+_FUZZ: Final = f"{Path(__file__).parent}/targets"
 
 
 class OverTimeError(BaseException):
@@ -83,7 +84,7 @@ def run(case: Case, limits: Limits = LIMITS) -> str | Failure:
         outcome = case.ask()
     except (Exception, OverTimeError) as error:  # noqa: BLE001  # every exception is what this looks for
         signal.setitimer(signal.ITIMER_REAL, 0)
-        return Failure(type(error).__name__, _place(error), "".join(traceback.format_exception(error)))
+        return failure_of(error)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, usual)
@@ -93,9 +94,16 @@ def run(case: Case, limits: Limits = LIMITS) -> str | Failure:
     return outcome
 
 
+def failure_of(error: BaseException) -> Failure:
+    """What an exception says of the case that raised it."""
+    return Failure(type(error).__name__, _place(error), "".join(traceback.format_exception(error)))
+
+
 def _place(error: BaseException) -> str:
-    """The innermost line of ours in a traceback; the function alone for a case that took too long."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.startswith(_PACKAGE)]
+    """The innermost line of ours in a traceback, else of what asks it; the function alone where time was over."""
+    trace = traceback.extract_tb(error.__traceback__)
+    frames = [frame for frame in trace if frame.filename.startswith(_PACKAGE)]
+    frames = frames or [frame for frame in trace if frame.filename.startswith(_FUZZ)]
     if not frames:
         return ""
     last = frames[-1]
