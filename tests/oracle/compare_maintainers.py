@@ -7,7 +7,7 @@ the entries, in their order, and once for people, lists, trees and statuses as t
 no git and no .mailmap, and to leave nothing out. Four rules of its own are known:
 
 - Entries that rank alike come in the order of a perl hash, another in each run. Where the order differs from ours, the
-  tool is asked ``_ORDERS`` times more: a pair that it has in both orders is a tie.
+  tool is asked up to ``_ORDERS`` times more: a pair that it has in both orders is a tie.
 - It reads the people that a devicetree binding (.yaml) names in its text. They are no matter of its path.
 - Where a list has a name in front of its address (``L: Name <address>``), it prints neither.
 - Linus Torvalds ("chief penguin") is never written to as a person, only named in the entries.
@@ -41,7 +41,7 @@ _SEPARATOR = "|"
 _IN_FILE = " (in file)"
 _CHIEF_PENGUIN = "torvalds@linux-foundation.org"
 
-#: One tie in two thousand shows one order alone in so many runs and the first: a difference then that is none.
+#: One tie in two thousand shows the other order alone in so many runs and the first: a difference then that is none.
 _ORDERS = 10
 
 _ADDRESS = re.compile(r'(?:"?(?P<name>[^<>"]*?)"? *)<(?P<mail>[^<>\s]+)>|(?P<bare>\S+@\S+)')
@@ -156,10 +156,14 @@ def differences(tree: Path, maintainers: Maintainers, path: str) -> list[str]:
 
 def _out_of_order(tree: Path, path: str, ours: Answer, theirs: Answer) -> list[tuple[str, str]]:
     """The pairs of titles, in our order, that the tool has never in that order."""
-    orders = [[entry.title for entry in theirs.entries]]
-    orders += [[entry.title for entry in _ask_entries(tree, path)] for _ in range(_ORDERS)]
-    pairs = combinations([entry.title for entry in ours.entries], 2)
-    return [(a, b) for a, b in pairs if all(order.index(b) < order.index(a) for order in orders)]
+    order = [entry.title for entry in theirs.entries]
+    pairs = list(combinations([entry.title for entry in ours.entries], 2))
+    for _ in range(_ORDERS):
+        pairs = [(a, b) for a, b in pairs if order.index(b) < order.index(a)]
+        if not pairs:
+            break
+        order = [entry.title for entry in _ask_entries(tree, path)]
+    return [(a, b) for a, b in pairs if order.index(b) < order.index(a)]
 
 
 def draw_files(tree: Path, count: int, seed: int) -> list[str]:
