@@ -704,3 +704,21 @@ def test_both_frames_of_an_arm_entry_are_found() -> None:
 def test_a_module_within_angle_brackets_is_the_frames() -> None:
     frame = _only(b"TPC: <ehci_init_driver+0x0/0x160 [ehci_hcd]>")
     assert (frame.module, b"TPC: <ehci_init_driver+0x0/0x160 [ehci_hcd]>"[frame.end :]) == (b"ehci_hcd", b">")
+
+
+def test_what_stands_behind_another_frames_module_is_no_entry_of_a_trace() -> None:
+    """The bracket of a module looks like that of a time stamp. An entry with offset 0 would be a return address."""
+    first, second = _frames(b"[   12.345678] first+0x1/0x20 [oopser] second+0x0/0x40")
+    assert (first.module, second.symbol) == (b"oopser", b"second")
+    assert not second.in_trace
+    assert second.pc is PcKind.ENTRY
+    assert _only(b"[   12.345678] second+0x0/0x40").in_trace
+
+
+@pytest.mark.parametrize("body", [b"RIP: 0010:helper+0x17", b"[   12.345678] pc : helper+0x17"])
+def test_an_offset_that_the_end_of_the_log_may_have_cut_is_not_believed(body: bytes) -> None:
+    """``helper+0x17/0x40`` may have become this, and so may ``helper+0x170/0x400``."""
+    assert find_frames(LogLine(1, body, b"")) == []
+    assert [frame.offset for frame in find_frames(LogLine(1, body, b"\n"))] == [0x17]
+    assert [frame.offset for frame in find_frames(LogLine(1, body + b" ", b""))] == [0x17]
+    assert [frame.size for frame in find_frames(LogLine(1, body + b"/0x40", b""))] == [0x40]

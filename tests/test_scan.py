@@ -218,7 +218,15 @@ def test_the_default_limit_is_kept_to_the_byte_and_the_next_line_is_read_again(c
 
 
 def test_long_lines_are_counted_alike_however_the_input_is_cut() -> None:
-    for text in (b"a line without a mark that is too long\n", b"a line with a +0x1 that is too long\n"):
+    for text in (b"a line without a mark that is too long\n", b"a line that is too long, with a +0x1 in it\n"):
         data = text * 3
         counts = [Scan(chunks, Limits(16)).scanner.lines_too_long for chunks in ([data], _bytes_of(data))]
         assert counts == [3 * (b"+0x" in text)] * 2
+
+
+@pytest.mark.parametrize(("size", "is_read"), [(29, True), (30, False)])
+def test_attention_is_as_long_as_it_was_asked_for_to_the_byte(size: int, *, is_read: bool) -> None:
+    """A line is read if it begins within the thirty bytes, behind a line of ``size`` bytes."""
+    first, second, third = b"Linux version epc\n", b"." * (size - 1) + b"\n", b"third\n"
+    scan = Scan([first + second + third], Limits(first_attention=0, attention=30))
+    assert [line for _, line, _ in scan.lines] == ([first, second, third] if is_read else [first, second])
