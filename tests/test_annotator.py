@@ -280,6 +280,16 @@ def test_a_raw_address_waits_no_longer_than_its_dump_or_5000_lines(bound: bytes)
         assert annotated.endswith(_ANSWERED)
 
 
+@pytest.mark.parametrize("line", [b"text\n", b" plain+0x5/0x40\n"])
+def test_a_raw_address_is_answered_with_the_line_that_is_the_5000th(line: bytes) -> None:
+    annotator = Annotator(_small_world(), LogFacts())
+    assert annotator.feed(_RAW) == []
+    assert [annotator.feed(line) for _ in range(5000 - 2)] == [[]] * (5000 - 2)
+    first = annotator.feed(line)[0]
+    assert isinstance(first, AnnotatedLine)
+    assert first.resolutions[0].missing is Missing.NO_OFFSET
+
+
 def test_what_waits_is_answered_as_it_stands_when_nothing_more_comes() -> None:
     annotator = Annotator(_small_world(), LogFacts())
     assert annotator.feed(_RAW) == []
@@ -412,8 +422,21 @@ def test_what_is_remembered_of_one_kernel_is_not_said_of_another(change: bytes) 
 def test_a_remembered_entry_is_exact_where_it_repeats_the_pc() -> None:
     entry = b"[    1.000000]  plain+0x4/0x40\n"
     log = 2 * entry + b"[    1.000000] pc : plain+0x4/0x40\n" + 2 * entry + _END + 2 * entry
-    lines = [line for line in _annotate([log], _small_world()).splitlines() if b" plain" in line]
-    assert [line[-2:-1] for line in lines] == [b"1", b"1", b"2", b"2", b"2", b"1", b"1"]
+    for chunks in ([log], log.splitlines(keepends=True)):  # of a whole chunk nothing is answered before it is read
+        lines = [line for line in _annotate(chunks, _small_world()).splitlines() if b" plain" in line]
+        assert [line[-2:-1] for line in lines] == [b"1", b"1", b"2", b"2", b"2", b"1", b"1"]
+
+
+def test_what_is_remembered_of_one_slide_is_not_said_at_another() -> None:
+    """A kernel that is booted again has the same name, and is elsewhere."""
+    raw = b"[    1.000000]  0xffffffff81004005\n"
+    moved = b"[    1.000000] Kernel Offset: 0x%x from 0xffffffff81000000\n"
+    log = _BANNER + moved % 0 + 3 * raw + _BANNER + moved % 0x3000 + 3 * raw
+    for chunks in ([log], log.splitlines(keepends=True)):
+        lines = [line for line in _annotate(chunks, _small_world()).splitlines() if b"04005" in line]
+        assert [line[len(raw) - 1 :] for line in lines] == 3 * [b" (@@b.c:1 in twin)"] + 3 * [
+            b" (@@plain.c:2 in plain)"
+        ]
 
 
 def test_a_remembered_callee_settles_the_entry_below_it() -> None:

@@ -5,7 +5,7 @@ from dwarf_writer import sleb, uleb
 from hypothesis import given
 from hypothesis import strategies as st
 
-from annotate.leb128 import MAX_LENGTH, read_sleb, read_uleb
+from annotate.leb128 import MAX_LENGTH, read_sleb, read_uleb, write_sleb, write_uleb
 
 # DWARF 5, figures 7.2 and 7.3 ("Examples of unsigned / signed LEB128 encodings").
 UNSIGNED = [
@@ -64,6 +64,17 @@ def test_any_64_bit_signed_value_is_read_at_any_place_and_padding(
 ) -> None:
     encoded = sleb(value, length)
     assert read_sleb(before + encoded + behind, len(before)) == (value, len(before) + len(encoded))
+
+
+@pytest.mark.parametrize("value", [*range(-200, 200), -(2**13) - 1, -(2**13), 2**13 - 1, 2**13, -(2**63), 2**63 - 1])
+def test_a_signed_value_is_written_as_the_test_writer_does(value: int) -> None:
+    """Each by a way of its own: one has the bytes of small values in a list."""
+    assert write_sleb(value) == sleb(value)
+
+
+@pytest.mark.parametrize("value", [*range(300), 2**14 - 1, 2**14, 2**63, 2**64 - 1])
+def test_an_unsigned_value_is_written_as_the_test_writer_does(value: int) -> None:
+    assert write_uleb(value) == uleb(value)
 
 
 @pytest.mark.parametrize("read", [read_uleb, read_sleb])

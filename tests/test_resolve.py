@@ -9,7 +9,7 @@ from fake_world import FakeImage, FakeImages, Question, function, places, sample
 
 from annotate.annotator import annotate_all
 from annotate.log.context import Facts
-from annotate.model import UNKNOWN_CALLEE, Frame, KernelId, Missing, PcKind, Resolution, RunAddr
+from annotate.model import UNKNOWN_CALLEE, Frame, KernelId, LinkAddr, Missing, PcKind, Resolution, RunAddr
 from annotate.resolve import Resolver as LineResolver
 
 if TYPE_CHECKING:
@@ -218,6 +218,17 @@ def test_an_instruction_pointer_is_not_settled_by_what_was_called() -> None:
     assert _trace((1, _frame("callee+0x5/0x40")), (2, twin)).missing is Missing.AMBIGUOUS
 
 
+def test_what_the_line_before_called_settles_the_first_frame_of_a_line_alone() -> None:
+    """The second frame of a line stands behind the first: that is what was called by it, if anything was."""
+    image = FakeImage(calls={0x1009: 0x8000, 0x2009: 0x9000})
+    for name, address in (("twin", 0x1000), ("twin", 0x2000), ("callee", 0x9000)):
+        image.add(function(name, address, 0x40), {0: places(f"{name}@{address:x}.c:1")})
+    twin = _frame("twin+0x9/0x40")
+    answer = LineResolver(FakeImages({("", ""): image})).resolve([twin, twin], Facts(), lambda: LinkAddr(0x9000))
+    assert [resolution.missing for resolution in answer.resolutions] == [None, Missing.AMBIGUOUS]
+    assert answer.resolutions[0].locations == places("twin@2000.c:1 in twin")
+
+
 def test_a_callee_that_nobody_calls_settles_nothing() -> None:
     image = _image(function("twin", 0x1000, 0x40), function("twin", 0x2000, 0x40), function("callee", 0x9000, 0x40))
     resolver = Resolver(FakeImages({("", ""): image}))
@@ -415,6 +426,12 @@ def test_an_instruction_pointer_at_the_start_does_not_fall_back_to_the_function_
 
 def test_a_named_function_is_its_first_line() -> None:
     assert _answer(_plain(), _frame("read+0x0/0x40", PcKind.ENTRY)) == ["read@1000.c:100 in read"]
+
+
+def test_a_function_pointer_with_an_offset_is_looked_up_as_it_is() -> None:
+    """It is no return address: nothing was called in front of it."""
+    answers = [_answer(_plain(), _frame(f"read+{offset:#x}/0x40", PcKind.ENTRY)) for offset in (7, 8, 9)]
+    assert answers == [[f"read@1000.c:{line} in read"] for line in (104, 108, 108)]  # a row each four bytes
 
 
 def test_a_return_address_at_the_start_of_a_function_is_the_last_line_of_the_one_before() -> None:
