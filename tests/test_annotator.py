@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from annotate.annotator import PATIENCE, Annotator, LogFacts, Wait
 from annotate.memory import Memory
-from annotate.model import AnnotatedLine, KernelId, LogBlock, Missing
+from annotate.model import AnnotatedLine, KernelId, LogBlock, Missing, Repeats
 from annotate.render.plain import PlainRenderer
 from annotate.render.renderer import RenderOptions
+from annotate.summary import Summary
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -452,6 +453,23 @@ def test_a_remembered_callee_settles_the_entry_below_it() -> None:
         answers = [line for line in _annotate(chunks, world).splitlines() if b"twin" in line]
         settled, both = b"+0x9/0x40 (@@twin.c:2)", b"+0x9/0x40 (@@twin.c:1 or @@twin.c:2)"
         assert [answer[answer.index(b"+") :] for answer in answers] == [settled, both, settled, both]
+
+
+@pytest.mark.parametrize("memory", [None, Memory()], ids=["without", "with"])
+def test_lines_that_come_again_are_counted_as_often_as_they_come(memory: Memory | None) -> None:
+    lines = [b"[ 1.0]  plain+0x5/0x40\n", b"[ 1.0]  gone+0x5/0x40 plain+0x5/0x40\n", b"[ 1.0]  plain+0x5/0x48\n"]
+    annotator = Annotator(_small_world(), LogFacts(), memory)
+    summary, renderer = Summary(), PlainRenderer(RenderOptions())
+    pieces = [*annotator.feed(b"".join(lines)), *annotator.feed(b"".join(9 * lines))]
+    for piece in [*pieces, *annotator.flush()]:
+        renderer.render("log", piece)
+        if isinstance(piece, AnnotatedLine):
+            summary.count(piece)
+        elif isinstance(piece, Repeats):
+            summary.count_again(piece.lines)
+    assert (summary.frames, summary.annotated, summary.missed) == (40, 20, 20)
+    assert summary.missing == {Missing.NO_SYMBOL: 10, Missing.SIZE_DIFFERS: 10}
+    assert (memory is None) == (not any(isinstance(piece, Repeats) for piece in pieces))
 
 
 def test_what_is_held_in_memory_is_bounded() -> None:

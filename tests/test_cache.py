@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -112,6 +114,19 @@ def test_a_table_is_made_once_and_found_again(world: World, cache: TableCache) -
     assert os.stat(cache.folder).st_mode & 0o777 == 0o700
 
 
+def test_who_has_a_table_open_keeps_what_it_sees_when_it_is_made_again(world: World, cache: TableCache) -> None:
+    path = cache.add(BUILD_ID, world.make)
+    assert path is not None
+
+    def make(where: str) -> None:
+        build([*sources_in(str(world.vmlinux))], where, Options(), quiet)
+
+    with open(path, "rb") as opened:
+        assert cache.add(BUILD_ID, make, lambda _path: False) == path
+        assert opened.read() == world.bytes
+    assert Path(path).read_bytes() != world.bytes
+
+
 def test_a_table_that_is_not_enough_is_made_again(world: World, cache: TableCache) -> None:
     path = cache.add(BUILD_ID, world.make)
     assert path is not None
@@ -176,6 +191,42 @@ def test_nothing_is_imported_or_made_by_a_cache_that_is_not_asked() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPOSITORY, timeout=PATIENCE
     )
     assert done.stdout == "0\n"
+
+
+def test_who_waited_for_a_lock_whose_file_is_gone_takes_a_new_one(
+    cache: TableCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lock on a file without a name keeps nobody away."""
+    os.makedirs(cache.folder)
+    lock = Path(cache.folder, "some.lock")
+    is_waiting, has_it, may_go = threading.Event(), threading.Event(), threading.Event()
+    flock = fcntl.flock
+
+    def noticed(descriptor: int, operation: int) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            is_waiting.set()
+        flock(descriptor, operation)
+
+    def take() -> None:
+        with cache.locked("some"):
+            has_it.set()
+            may_go.wait(PATIENCE)
+
+    monkeypatch.setattr(fcntl, "flock", noticed)
+    other = threading.Thread(target=take)
+    with cache.locked("some"):
+        other.start()
+        assert is_waiting.wait(PATIENCE)  # it has opened the file
+        assert not has_it.is_set()
+    try:
+        assert has_it.wait(PATIENCE)
+        assert lock.exists()
+        with pytest.raises(BlockingIOError), cache.locked("some", wait=False):
+            pass
+    finally:
+        may_go.set()
+        other.join(PATIENCE)
+    assert not lock.exists()
 
 
 # --- damage -------------------------------------------------------------------------------------------------------

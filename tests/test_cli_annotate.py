@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import pty
@@ -28,6 +29,7 @@ from fake_world import (
     sample_logs,
 )
 
+from annotate.cli.streams import LogSource, Output
 from annotate.model import Missing
 
 if TYPE_CHECKING:
@@ -300,6 +302,49 @@ def test_a_full_output_is_one_sentence_and_status_1() -> None:
         result = run(log=b"text\n", stdout=full)
     assert result.status == 1
     assert result.complaints == [f"{PROGRAM}output lost: No space left on device"]
+
+
+def test_what_the_system_does_not_take_at_once_is_written_with_the_next_call(tmp_path: Path) -> None:
+    """Of 3000 bytes in one call a file that may have 1000 takes 1000; only the next call says that there is no more."""
+    limited = "import os, resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)); "
+    command = [sys.executable, "-c", limited + "os.execv(sys.argv[1], sys.argv[1:])", *COMMAND]
+    log = b"text\n" * 600
+    with (tmp_path / "output").open("wb") as output:
+        done = subprocess.run(
+            command, input=log, stdout=output, stderr=subprocess.PIPE, env=ENVIRONMENT, timeout=PATIENCE, check=False
+        )
+    assert done.returncode == 1
+    assert done.stderr.decode().splitlines() == [f"{PROGRAM}output lost: File too large"]
+    assert (tmp_path / "output").read_bytes() == log[:1000]
+
+
+@pytest.mark.parametrize("sizes", [(1,), (7, 1, 100), (1 << 16,)])
+def test_all_of_a_piece_is_written_in_whatever_pieces_the_system_takes_it(
+    sizes: tuple[int, ...], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    takes, write = itertools.cycle(sizes), os.write
+    output, data = Output(), b"".join(b"line %d\n" % number for number in range(200))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", lambda descriptor, piece: write(descriptor, piece[: next(takes)]))
+        output.write(data)
+    assert capfd.readouterr().out.encode() == data
+
+
+def test_a_log_that_was_read_from_already_begins_where_it_stands(tmp_path: Path) -> None:
+    """``(read line; lineinfo-annotate) < log``: what is ahead is counted from there too."""
+    log = tmp_path / "some.log"
+    log.write_bytes(b"".join(b"%07d\n" % number for number in range(20_000)))
+    descriptor = os.open(log, os.O_RDONLY)
+    try:
+        os.lseek(descriptor, 800, os.SEEK_SET)
+        source = LogSource(descriptor)
+        assert b"".join(source.ahead(0)) == log.read_bytes()[800:]
+        first = source.read(None)
+        assert first is not None
+        assert first.startswith(b"0000100\n")
+        assert b"".join(source.ahead(len(first))) == log.read_bytes()[800 + len(first) :]
+    finally:
+        os.close(descriptor)
 
 
 def test_a_closed_output_is_one_sentence_and_status_1() -> None:

@@ -143,6 +143,19 @@ def test_both_forms_of_zlib_sections_are_read() -> None:
     assert decompress_section(section(old, is_old=True)) == CONTENTS
 
 
+@pytest.mark.parametrize("byte_order", ["<", ">"])
+@pytest.mark.parametrize("bits", [32, 64])
+def test_a_compression_header_of_any_class_and_byte_order_is_read(bits: int, byte_order: str) -> None:
+    """Elf32_Chdr has no reserved word between type and size (gABI, "Section Compression")."""
+    fields = (1, len(CONTENTS), 8) if bits == 32 else (1, 0, len(CONTENTS), 8)
+    data = struct.pack(byte_order + ("III" if bits == 32 else "IIQQ"), *fields) + zlib.compress(CONTENTS)
+    spec = ElfSpec([SectionSpec(".debug_str", data, flags=SHF_COMPRESSED)], bits=bits, byte_order=byte_order)
+    elf = ElfFile(write_elf(spec), "file")
+    (found,) = [each for each in elf.sections if each.name == ".debug_str"]
+    assert elf.read(found) == CONTENTS
+    assert elf.size_of(found) == len(CONTENTS)
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [

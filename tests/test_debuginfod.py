@@ -358,6 +358,20 @@ def test_a_server_that_is_too_slow_for_one_large_file_is_asked_for_others(tmp_pa
         assert asking.find(OTHER_ID) == elf(OTHER_ID)
 
 
+def _without_a_length(visit: Visit) -> None:
+    visit.head()
+    visit.write(FILE)
+
+
+@pytest.mark.parametrize("answer", [good, _without_a_length])
+def test_the_largest_download_is_one_of_the_limit_to_the_byte(answer: Callable[[Visit], None], tmp_path: Path) -> None:
+    with HostileServer(answer) as server:
+        asking = Asking(tmp_path, server.url, max_size=len(FILE) - 1)
+        assert "larger than the limit of 293.4 KiB" in asking.miss()
+        assert asking.files() == []
+        assert Asking(tmp_path, server.url, max_size=len(FILE)).find() == FILE
+
+
 @pytest.mark.parametrize("url", ["file:///usr/lib/debug", "ftp://127.0.0.1/", "/usr/lib/debug", "gopher:x", "http:/x"])
 def test_other_urls_are_refused(url: str, tmp_path: Path) -> None:
     with HostileServer(has_nothing) as server:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -285,3 +286,12 @@ def test_of_two_sections_with_one_name_the_first_is_found() -> None:
     section = elf.section(".text")
     assert section is not None
     assert elf.read(section) == b"first"
+
+
+@pytest.mark.parametrize("byte_order", ["<", ">"])
+@pytest.mark.parametrize("name", [b"a", b"abc", b"vmlinux.debug"])
+def test_the_checksum_of_a_debug_link_is_in_the_files_byte_order(byte_order: str, name: bytes) -> None:
+    """Behind the name and its NUL, at the next multiple of four (GDB manual, "Separate Debug Files")."""
+    data = name + b"\0" * (4 - len(name) % 4) + struct.pack(byte_order + "I", 0x12345678)
+    spec = ElfSpec([SectionSpec(".gnu_debuglink", data)], byte_order=byte_order)
+    assert ElfFile(write_elf(spec), "file").debug_link() == (name.decode(), 0x12345678)

@@ -136,6 +136,23 @@ def test_another_build_id_is_refused_explicit_or_not(files: Path, *, explicit: b
     assert world.images.used == []
 
 
+@pytest.mark.parametrize("place", [0, 4, 8, 20, 39])
+def test_build_ids_that_differ_in_one_digit_are_of_different_builds(files: Path, place: int) -> None:
+    other = BUILD_ID[:place] + "2" + BUILD_ID[place + 1 :]
+    world = _World(kernels=(files / "right" / "vmlinux",), modules=(files / "right" / "crasher.ko",))
+    assert world.refused(release=RELEASE, build_id=other).missing is Missing.BUILD_ID_DIFFERS
+    assert world.refused("crasher", release=RELEASE, module_id=other).missing is Missing.BUILD_ID_DIFFERS
+    assert world.ask(release=RELEASE, build_id=BUILD_ID) == str(files / "right" / "vmlinux")
+
+
+@pytest.mark.parametrize("release", [RELEASE[:-1], RELEASE + "x", RELEASE + "-1", RELEASE[1:], RELEASE.upper()])
+def test_releases_of_which_one_is_a_part_of_the_other_are_different(files: Path, release: str) -> None:
+    """6.1.0-5 is another kernel than 6.1.0-56."""
+    world = _World(beside=(files / "right",))
+    assert world.refused(release=release).missing is Missing.NO_KERNEL
+    assert world.refused("crasher", release=release).missing is Missing.NO_MODULE
+
+
 def test_the_build_id_in_a_module_bracket_decides_for_modules(files: Path) -> None:
     world = _World(modules=(files / "right/crasher.ko",))
     assert world.ask("crasher", module_id=BUILD_ID) == str(files / "right/crasher.ko")

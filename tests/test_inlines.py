@@ -159,6 +159,15 @@ def test_each_level_has_the_line_at_which_the_next_inner_one_was_inlined(form: F
     assert names_at(image, 0x1100) == [""]
 
 
+@pytest.mark.parametrize("line", [0, 1, 2, 63, 64, 300])
+def test_file_and_line_of_a_call_may_stand_in_the_abbreviation(line: int) -> None:
+    """DW_FORM_implicit_const, as gcc writes what all calls of one shape have in common."""
+    call: list[Attribute] = [(w.CALL_FILE, w.IMPLICIT_CONST, 2), (w.CALL_LINE, w.IMPLICIT_CONST, line)]
+    inner = Entry(w.INLINED, [(w.ORIGIN, w.REF4, To("inner")), *code(0x1020, 0x1030), *call])
+    image = image_of([*HELPERS, function("outer", 0x1000, 0x1100, [inner])])
+    assert chain_at(image, 0x1020) == [("inner", "fs/a.c", 3, True), ("outer", "fs/h.h", line, False)]
+
+
 def test_an_address_in_no_function_has_its_row_and_no_name() -> None:
     image = image_of([function("first", 0x1000, 0x1010)])
     assert chain_at(image, 0x1018) == [("", "fs/a.c", 2, False)]

@@ -305,6 +305,41 @@ def test_distances_count_in_units_of_the_shift() -> None:
     assert list(image.rows())[:2] == [(BASE + 4, "fs/main.c", 100), (BASE + 12, "fs/main.c", 101)]
 
 
+def test_a_block_ends_where_the_next_begins_in_units_of_the_shift() -> None:
+    """The last function of each block: its end is told by the index of blocks, or by the end of the image."""
+    bodies = [block_body([EntrySpec(0, [name], step_same(0, 0), 7, 1)]) for name in (b"first", b"second")]
+    spec = one_block([EntrySpec(0, [b"first"]), EntrySpec(0, [b"second"])], size=0x40, numbers={"shift": 2})
+    image = image_of(TableSpec([spec._replace(blocks=[BlockSpec(0, 0, bodies[0]), BlockSpec(6, 1, bodies[1])])]))
+    assert image.find(b"first") == (symbol(b"first", BASE, 24),)
+    assert image.find(b"second") == (symbol(b"second", BASE + 24, 40),)
+    assert image.symbol_at(LinkAddr(BASE + 23)) == symbol(b"first", BASE, 24)
+    assert image.symbol_at(LinkAddr(BASE + 24)) == symbol(b"second", BASE + 24, 40)
+    assert image.damage == []
+
+
+@pytest.mark.parametrize("lines", [-1, -64, -65, -128, -8192, -8193, -70_000, 63, 64, 8191, 8192, 70_000])
+def test_numbers_of_lines_have_a_sign_however_long_they_are(lines: int) -> None:
+    """In each token that holds one: a step, a step of an older call, and the line and the place of a call."""
+    functions = [(b"helper", 1, 100_000), (b"inner", 1, 100_000)]
+    stream = (
+        step_same(0, 0)
+        + step_same(1, lines)
+        + enter_one(1, 0, lines, lines)
+        + step(1, 1, -lines)
+        + enter(1, 0, [(0, lines)], lines)
+    )
+    entry = EntrySpec(0, [b"main"], stream, file=7, line=100_000, new_functions=2)
+    image = image_of(TableSpec([one_block([entry], functions, size=8)]))
+    there, back = 100_000 + lines, 100_000
+    assert stretches(image, BASE, BASE + 8) == [
+        (0, ["fs/main.c:100000"]),
+        (1, [f"fs/main.c:{there}"]),
+        (2, [f"include/b.h:{there} helper", f"fs/main.c:{there + lines}"]),
+        (3, [f"fs/main.c:{back}"]),
+        (4, [f"include/b.h:{there} inner", f"fs/main.c:{back + lines}"]),
+    ]
+
+
 def test_without_chains_a_call_is_a_file() -> None:
     stream = step_same(0, 0) + enter_one(2, 0, 0, 5) + step(2, 1, 2) + step(2, 1, 1)
     entry = EntrySpec(0, [b"main"], stream, file=7, line=100, new_functions=1)

@@ -111,6 +111,17 @@ def test_every_frame_of_a_line_gets_its_own_annotation() -> None:
     assert _plain(line) == b"[<0>] f+0x1/0x2 (f.c:1) [<0>] g+0x3/0x4 (g.c:2) x\n"
 
 
+@pytest.mark.parametrize("name", ['a"b.c', "a\\b.c", "a\\", "a\\u0041.c", '\\"', "a\udcff.c", "a\x1bb\n.c"])
+def test_a_line_of_json_stays_one_whatever_a_path_holds(name: str) -> None:
+    """As ``journalctl -o json`` writes it."""
+    body = b'{"MESSAGE" : " f+0x1/0x2", "PRIORITY" : "4"}'
+    rendered = _plain(_line(body, places(f"fs/{name}:1 in f")))
+    message = json.loads(rendered)["MESSAGE"]
+    assert message.startswith(" f+0x1/0x2 (fs/")
+    assert message.endswith(":1)")
+    assert json.loads(rendered)["PRIORITY"] == "4"
+
+
 @pytest.mark.parametrize("missing", [missing for missing in Missing if missing is not Missing.AMBIGUOUS])
 def test_a_miss_changes_nothing(missing: Missing) -> None:
     assert _plain(_line(b" f+0x1/0x2 tail", missing, ending=b"\r\n")) == b" f+0x1/0x2 tail\r\n"
