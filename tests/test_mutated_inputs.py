@@ -49,9 +49,6 @@ SEED = 1
 TABLE = SAMPLES / "x86_64" / "6.1.0-56-cloud-amd64.lineinfo"
 GOLDEN = Path(__file__).parent / "fixtures" / "tables" / "gcc-native.lineinfo"
 
-#: What is inserted into a log that holds no bracket behind a blank.
-ANY_INSERTION = re.compile(rb" \([^()\n]*\)")
-
 
 class WrongError(Exception):
     """What must not be came out."""
@@ -87,12 +84,30 @@ def images_of(*kernels: Path) -> Images:
     return Images(Locator(SearchPlaces(kernels=[str(path) for path in kernels])), quiet, quiet)
 
 
-def annotate(log: bytes, images: ImageSource, *, slide: int | None = None) -> tuple[list[Piece], bytes]:
+def annotate(
+    log: bytes, images: ImageSource, *, slide: int | None = None, memory: Memory | None = None
+) -> tuple[list[Piece], bytes]:
     """The pieces of a log, and the output."""
-    annotator = Annotator(images, LogFacts(slide, ahead=lambda position: (log[position:],)), Memory())
+    annotator = Annotator(images, LogFacts(slide, ahead=lambda position: (log[position:],)), memory)
     renderer = PlainRenderer(RenderOptions())
     pieces = [*annotator.feed(log), *annotator.flush()]
     return pieces, b"".join([renderer.render("log", piece) for piece in pieces])
+
+
+def is_annotated(output: bytes, log: bytes) -> bool:
+    """Whether it is the log with insertions. The log holds no bracket behind a blank; names of functions may."""
+    lines, others = output.split(b"\n"), log.split(b"\n")
+    return len(lines) == len(others) and all(map(_has_only_insertions, lines, others))
+
+
+def _has_only_insertions(output: bytes, line: bytes) -> bool:
+    start = output.find(b" (")
+    if start < 0:
+        return output == line
+    ends = [place for place in range(start, len(output)) if output[place : place + 1] == b")"]
+    return line.startswith(output[:start]) and any(
+        _has_only_insertions(output[end + 1 :], line[start:]) for end in ends
+    )
 
 
 def marked(path: Path) -> bytes:
@@ -260,18 +275,18 @@ def test_a_damaged_table_prints_what_the_undamaged_one_prints_or_nothing(
 
 
 def test_a_forged_table_changes_no_byte_of_the_log(all_tables: list[Table], tmp_path: Path) -> None:
-    """Its checksums were made to fit, so its answers may be any."""
+    """Its checksums were made to fit, so its answers may be any. (The small table: a large one takes long to forge.)"""
     path = tmp_path / "forged.lineinfo"
-    damager = tables.Damager([tables.Original(table.data, "undamaged") for table in all_tables], SEED)
+    table = all_tables[1]
+    damager = tables.Damager([tables.Original(table.data, "undamaged")], SEED)
     forged = [case for number in range(3 * CASES) if (case := damager.case(number)).is_repaired][:CASES]
-    excerpts = {table.data: table.excerpts for table in all_tables}
 
     def question_of(number: int) -> Callable[[], str]:
         case = forged[number]
         # Lines with a bracket behind a blank are left out: what is inserted has no mark here.
         log = b"".join(
             line
-            for line in excerpts[case.original.data][number % 40].log.splitlines(keepends=True)
+            for line in table.excerpts[number % 40].log.splitlines(keepends=True)
             if b" (" not in line and b"<...>" not in line
         )
 
@@ -279,7 +294,7 @@ def test_a_forged_table_changes_no_byte_of_the_log(all_tables: list[Table], tmp_
             path.unlink(missing_ok=True)
             path.write_bytes(case.data)
             _, output = annotate(log, images_of(path))
-            if ANY_INSERTION.sub(b"", output) != log:
+            if not is_annotated(output, log):
                 raise WrongError("another log came out")
             return "annotated" if output != log else "as it was"
 
@@ -337,7 +352,7 @@ def test_a_damaged_elf_file_changes_no_byte_of_the_log(elf_originals: list[damag
             places = SearchPlaces(modules=[str(path)]) if path is module else SearchPlaces(kernels=[str(path)])
             images = Images(Locator(places), quiet, quiet)
             _, output = annotate(log, images, slide=0)
-            if ANY_INSERTION.sub(b"", output) != log:
+            if not is_annotated(output, log):
                 raise WrongError("another log came out")
             return "annotated" if output != log else "as it was"
 
@@ -554,7 +569,7 @@ def test_a_mutated_frame_is_answered_for_what_it_then_says_or_not_at_all(world: 
         assert b"@@" not in log
 
         def ask() -> str:
-            _, output = annotate(log, world.images)
+            _, output = annotate(log, world.images, memory=Memory())
             if INSERTION.sub(b"", output) != log:
                 raise WrongError("another log came out")
             is_answered = False
