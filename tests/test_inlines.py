@@ -43,11 +43,12 @@ V4, V5 = Format("<", 4), Format("<", 5)
 Chain = list[tuple[str, str, int, bool]]
 
 
-def lines(form: Format) -> bytes:
-    """A row every 16 bytes; line 1 at START, 2 at START + 16, ..."""
+def lines(form: Format, directory: int = 0) -> bytes:
+    """A row every 16 bytes; line 1 at START, 2 at START + 16, ... The files lie in a directory of a number."""
     code = set_address(START, form) + (COPY + advance_pc(16) + advance_line(1)) * ((END - START) // 16) + END_SEQUENCE
-    files = (("fs/a.c", 0), ("fs/h.h", 0)) if form.version < 5 else (("fs/a.c", 0), ("fs/a.c", 0), ("fs/h.h", 0))
-    return line_program(LineSpec(code, form, ("/linux",), files))
+    names = ("fs/a.c", "fs/h.h") if form.version < 5 else ("fs/a.c", "fs/a.c", "fs/h.h")
+    directories = ("one", "two") if form.version < 5 else ("/linux", "one", "two")
+    return line_program(LineSpec(code, form, directories, [(name, directory) for name in names]))
 
 
 def image_of(
@@ -58,6 +59,7 @@ def image_of(
     others: tuple[UnitSpec, ...] = (),
     ranges: bytes = b"",
     first_code: int = 1,
+    directory: int = 0,
 ) -> DebugImage:
     """An image of one unit that spans START to END, with ``children`` below its root."""
     offset_form = w.SEC_OFFSET if form.version >= 4 else w.DATA4
@@ -72,7 +74,12 @@ def image_of(
         root.append((w.LANGUAGE, w.DATA1, language))
     units = [UnitSpec(Entry(w.COMPILE_UNIT, root, children), form, first_code=first_code), *others]
     info, abbrev, _ = write_units(units)
-    sections = {"info": info, "abbrev": abbrev, "line": lines(form), "aranges": aranges(0, [(START, END)], form)}
+    sections = {
+        "info": info,
+        "abbrev": abbrev,
+        "line": lines(form, directory),
+        "aranges": aranges(0, [(START, END)], form),
+    }
     return debug_image(sections | ({"ranges" if form.version < 5 else "rnglists": ranges} if ranges else {}))
 
 
@@ -166,6 +173,15 @@ def test_file_and_line_of_a_call_may_stand_in_the_abbreviation(line: int) -> Non
     inner = Entry(w.INLINED, [(w.ORIGIN, w.REF4, To("inner")), *code(0x1020, 0x1030), *call])
     image = image_of([*HELPERS, function("outer", 0x1000, 0x1100, [inner])])
     assert chain_at(image, 0x1020) == [("inner", "fs/a.c", 3, True), ("outer", "fs/h.h", line, False)]
+
+
+@pytest.mark.parametrize(("directory", "folder"), [(0, ""), (1, "/linux/one/"), (2, "/linux/two/")])
+@pytest.mark.parametrize("form", [V4, V5], ids=str)
+def test_a_file_lies_in_the_directory_of_its_number_and_0_is_that_of_the_unit(
+    form: Format, directory: int, folder: str
+) -> None:
+    image = image_of([function("outer", 0x1000, 0x1100)], form=form, directory=directory)
+    assert chain_at(image, 0x1000) == [("outer", f"{folder}fs/a.c", 1, False)]
 
 
 def test_an_address_in_no_function_has_its_row_and_no_name() -> None:

@@ -137,6 +137,16 @@ def test_the_byte_order_of_the_file_is_the_values_too() -> None:
     assert section.read(0, 8) == struct.pack(">Q", 0x100011)
 
 
+@pytest.mark.parametrize("byte_order", ["<", ">"])
+def test_mips64_has_the_symbol_in_four_bytes_and_the_type_in_the_last(byte_order: str) -> None:
+    """r_sym, r_ssym, r_type3, r_type2, r_type: fields of their own in files of either byte order (MIPS64 ELF)."""
+    mips, r_mips_64, symbol = 8, 18, 2
+    (info,) = struct.unpack(byte_order + "Q", struct.pack(byte_order + "I", symbol) + bytes((0, 0, 0, r_mips_64)))
+    relocation = RelocationSpec(8, info & 0xFFFFFFFF, info >> 32, 5)
+    section = debug_section([relocation], machine=mips, byte_order=byte_order)
+    assert section.read(0, 24) == TARGET[:8] + struct.pack(byte_order + "Q", 0x200025) + TARGET[16:24]
+
+
 def test_values_wrap_at_the_width_of_their_field() -> None:
     section = debug_section(
         [RelocationSpec(0, R_X86_64_64, 4, -1), RelocationSpec(8, R_X86_64_32, 4, -2)],
