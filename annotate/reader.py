@@ -72,21 +72,24 @@ class Reader:
         is_quick = memory is not None and not self.is_careful and not seen.is_branch_next
         known_lines = memory.behind_bracket if memory is not None else {}
         pc_text = seen.pc_text
+        shapes = memory.shapes if memory is not None else set()
+        # Bound once: this takes a tenth of the time of a line that was answered before.
+        find_known, add_head, add_line = known_lines.get, run.heads.append, run.lines.append
         cued: set[int] | None = None
         last_frame = last_dump = -1
         for index, line in enumerate(lines):
             if is_quick:
                 # The quick way, 0.35 us a line: a stamp in brackets, and behind it what was answered before.
                 head, _, tail = line.partition(BRACKET)
-                known = known_lines.get(tail)
+                known = find_known(tail)
                 if (
                     known is not None
                     and known.is_ready
                     and (pc_text is None or pc_text not in tail)
-                    and head.translate(None, VARYING) in memory.shapes  # type: ignore[union-attr]
+                    and head.translate(None, VARYING) in shapes
                 ):
-                    run.heads.append(head)
-                    run.lines.append(known)
+                    add_head(head)
+                    add_line(known)
                     last_frame = index
                     before = line
                     continue
@@ -98,8 +101,8 @@ class Reader:
                 items = self._read_line(line, b"\n", passage.number + index, before, tells=tells)
             before = line
             if not items:
-                run.heads.append(line + b"\n")
-                run.lines.append(QUIET)
+                add_head(line + b"\n")
+                add_line(QUIET)
                 continue
             for item in items:
                 if isinstance(item, Repeats):
@@ -110,6 +113,7 @@ class Reader:
                 if run.heads:
                     yield run
                     run = Repeats([], [])
+                    add_head, add_line = run.heads.append, run.lines.append
                 if isinstance(item, Note):
                     self.position = position + _size(lines[: index + 1])
                     last_dump = index if item is Note.DUMP else last_dump
@@ -118,6 +122,7 @@ class Reader:
                 yield item
             is_quick = memory is not None and not self.is_careful and not seen.is_branch_next
             known_lines = memory.behind_bracket if memory is not None else {}
+            find_known = known_lines.get
             pc_text = seen.pc_text
         if run.heads:
             yield run

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from annotate.model import Missing, Tally
@@ -35,21 +36,27 @@ class Summary:
         tally = _tally(line)
         if line.remembered is not None:
             line.remembered.tally = tally
-        self._add(tally, 1)
+        self._add(tally)
 
     def count_again(self, lines: Iterable[Remembered]) -> None:
         """Take in lines that were counted before."""
-        # By identity: the counting is then done without a call of ours, 0.05 us a line.
-        for line, count in Counter(lines).items():
-            if line.tally.frames:
-                self._add(line.tally, count)
+        # Nearly all share one tally. Counting that in the list is done without a call of ours: 0.03 us a line, where
+        # adding them up one by one takes 0.4.
+        tallies = list(map(_TALLY, lines))
+        ones = tallies.count(_ONE_ANNOTATED)
+        self.frames += ones
+        self.annotated += ones
+        if ones < len(tallies):
+            for tally in tallies:
+                if tally.frames and tally is not _ONE_ANNOTATED:
+                    self._add(tally)
 
-    def _add(self, tally: Tally, count: int) -> None:
-        self.frames += tally.frames * count
-        self.annotated += tally.annotated * count
+    def _add(self, tally: Tally) -> None:
+        self.frames += tally.frames
+        self.annotated += tally.annotated
         for cause in tally.causes:
-            self.missing[cause[1]] += count
-            self._causes[cause] += count
+            self.missing[cause[1]] += 1
+            self._causes[cause] += 1
 
     @property
     def missed(self) -> int:
@@ -75,8 +82,9 @@ class Summary:
             yield f"{head}{count} in {module}: {missing.sentence}{tail}"
 
 
-#: By far the most lines: one object for all.
+#: By far the most lines: one object for all, and no other says the same.
 _ONE_ANNOTATED = Tally(1, 1)
+_TALLY = attrgetter("tally")
 
 
 def _tally(line: AnnotatedLine) -> Tally:

@@ -40,8 +40,8 @@ FAULTS = (
     Fault(
         "lines that come again are counted once",
         "summary.py",
-        "self.frames += tally.frames * count",
-        "self.frames += tally.frames",
+        "self.frames += ones",
+        "self.frames += bool(ones)",
         "a count that is forgotten",
         ("test_annotator.py", "test_render.py", "test_cli_annotate.py"),
     ),
