@@ -164,7 +164,7 @@ class Maintainers:
         lines = [self._lines[number] for number in self._entries[pattern.entry][1]]
         return Subsystem(
             title=self._title(pattern.entry),
-            status=next(iter(_values("S", lines)), ""),
+            status=", ".join(_values("S", lines)),  # KVM/powerpc has one for each of its parts
             maintainers=_values("M", lines),
             reviewers=_values("R", lines),
             lists=_values("L", lines),

@@ -260,7 +260,7 @@ class Subsystem(NamedTuple):
     """An entry of MAINTAINERS, and why it is named."""
 
     title: str
-    status: str  #: ``Maintained``, ``Supported``, ...; empty where the entry says none
+    status: str  #: ``Maintained``, ``Supported``, ...; several are joined by commas; empty where the entry says none
     maintainers: tuple[str, ...]  #: the values of ``M:``, as they stand there
     reviewers: tuple[str, ...]  #: of ``R:``
     lists: tuple[str, ...]  #: of ``L:``

@@ -87,6 +87,12 @@ def test_an_entry_is_told_as_it_stands_there() -> None:
     assert [each.title for each in maintainers.subsystems_of("Kbuild")] == [THE_REST]
 
 
+def test_an_entry_may_have_several_statuses() -> None:
+    text = b"KVM/powerpc\nS:\tMaintained (64-bit HV)\nS:\tOrphan (32-bit)\nF:\ta/\n"
+    (subsystem,) = read_maintainers(text, "MAINTAINERS").subsystems_of("a/b.c")
+    assert subsystem.status == "Maintained (64-bit HV), Orphan (32-bit)"
+
+
 def test_what_an_entry_does_not_say_is_empty() -> None:
     (subsystem,) = read_maintainers(b"ONE\nF:\ta/\n", "MAINTAINERS").subsystems_of("a/b.c")
     assert subsystem == Subsystem("ONE", "", (), (), (), (), "F: a/")

@@ -118,7 +118,7 @@ def our_answer(subsystems: Sequence[Subsystem]) -> Answer:
             tuple(
                 zip(
                     _TAGS,
-                    ((each.status,) if each.status else (), each.maintainers, each.reviewers, each.lists, each.trees),
+                    (_statuses(each), each.maintainers, each.reviewers, each.lists, each.trees),
                     strict=True,
                 )
             ),
@@ -131,9 +131,13 @@ def our_answer(subsystems: Sequence[Subsystem]) -> Answer:
         entries,
         {person for person in people if person.mail != _CHIEF_PENGUIN},
         {tree for each in subsystems for tree in each.trees},
-        {each.status for each in subsystems if each.status},
+        {status for each in subsystems for status in _statuses(each)},
         {each.title for each in subsystems},
     )
+
+
+def _statuses(subsystem: Subsystem) -> tuple[str, ...]:
+    return tuple(subsystem.status.split(", ")) if subsystem.status else ()
 
 
 def differences(tree: Path, maintainers: Maintainers, path: str) -> list[str]:
