@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from annotate.resolve import Absence, ImageSource, KernelImage
     from annotate.summary import Summary
 
-__version__ = "0.1.0.dev0"
+__version__ = "0.1.0"
 
 #: Where each name is. A start of the filter needs few of them, so each is imported when it is asked for.
 _HOMES = {

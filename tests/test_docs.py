@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import SAMPLES
 
+from annotate import __version__
 from annotate.cli import lineinfo as lineinfo_cli
 from annotate.cli import options as filter_cli
 from annotate.model import Missing
@@ -80,3 +81,10 @@ def test_the_excerpt_of_the_manual_is_that_of_the_sample() -> None:
     block = re.search(r"<!-- generated: paste -->\n```\n(.*?)```\n<!-- end -->", text, re.DOTALL)
     assert block is not None
     assert block[1] == (SAMPLES / "x86_64" / "p-null_deref.paste").read_text()
+
+
+def test_the_changelog_has_this_version_on_top() -> None:
+    text = (REPOSITORY / "CHANGELOG.md").read_text()
+    found = re.search(r"(?m)^## (\S+) - \d{4}-\d\d-\d\d$", text)
+    assert found is not None
+    assert found[1] == __version__
