@@ -14,12 +14,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import mmap
 import os
 import stat
 from typing import TYPE_CHECKING, NamedTuple
 
-from annotate.errors import AnnotateError, DamagedFileError, UnreadableFileError, UnsupportedFileError
+from annotate.errors import AnnotateError, DamagedFileError, UnsupportedFileError
+from annotate.filebytes import open_bytes
 from annotate.tables.lineinfo_v1 import KERNEL, MAINTAINERS, MODULE, TableFile, TableImage
 
 if TYPE_CHECKING:
@@ -365,11 +365,7 @@ def _is_same(descriptor: int, path: str) -> bool:
 
 def _open(path: str) -> TableFile:
     """Raises AnnotateError and OSError."""
-    with open(path, "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise UnreadableFileError(path, "expected a file")
-        size = os.fstat(file.fileno()).st_size
-        return TableFile(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b"", path)
+    return TableFile(open_bytes(path), path)
 
 
 def _main_images(file: TableFile) -> Iterator[Record]:

@@ -2,6 +2,7 @@
 
     AnnotateError
     +-- UnreadableFileError     the file system said no: missing, permission, is a directory
+    +-- ChangedFileError        it was written to, or cut off, while it was in use
     +-- UnrecognisedFileError   readable, but none of the formats that were expected
     +-- UnsupportedFileError    the right format, with a feature that is not handled
     +-- DamagedFileError        the right format, but what it says about itself cannot be true
@@ -49,6 +50,10 @@ def _again(kind: type[AnnotateError], arguments: tuple[object, ...], state: dict
 
 class UnreadableFileError(AnnotateError):
     """The operating system refused to open or read ``source``."""
+
+
+class ChangedFileError(AnnotateError):
+    """``source`` is no longer the file that was opened: what was read of it before holds, no more is read."""
 
 
 class UnrecognisedFileError(AnnotateError):

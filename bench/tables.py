@@ -22,7 +22,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import mmap
 import os
 import random
 import shutil
@@ -36,6 +35,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from annotate.filebytes import FileBytes, open_bytes
 from annotate.model import LinkAddr
 from annotate.tables import lineinfo_v1
 from annotate.tables.lineinfo_v1 import TableFile, TableImage
@@ -245,14 +245,14 @@ def sizes(bench: Benchmark, many: Path | None) -> Iterator[Row]:
         f"≤ {target}, aim {aim}",
         plain / rows <= target,
     )
-    with _open(bench.plain_table) as data:
-        stretches = _kernel(TableFile(data, str(bench.plain_table))).head.stretches
+    data = open_bytes(str(bench.plain_table))
+    stretches = _kernel(TableFile(data, str(bench.plain_table))).head.stretches
     yield Row(
         f"the same, of the {stretches} stretches that `lineinfo info` counts", f"{plain / stretches:.2f} bytes a row"
     )
     if many is not None:
-        with _open(many) as data:
-            count = TableFile(data, str(many)).count
+        data = open_bytes(str(many))
+        count = TableFile(data, str(many)).count
         yield Row(f"size, {count} images in one file", f"{many.stat().st_size / MEGABYTE:.2f} MB")
 
 
@@ -338,13 +338,6 @@ def _memory(usages: Sequence[Usage]) -> str:
     return f"{total:.0f} MB, {anonymous:.0f} of it no file ({largest:.0f})"
 
 
-@contextlib.contextmanager
-def _open(path: Path) -> Iterator[mmap.mmap]:
-    """A mapping that is left to its readers: a table keeps views of it."""
-    with path.open("rb") as file:
-        yield mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-
-
 def _kernel(file: TableFile) -> TableImage:
     return TableImage(file, next(record for record in file.records() if record.kind == lineinfo_v1.KERNEL))
 
@@ -352,7 +345,7 @@ def _kernel(file: TableFile) -> TableImage:
 class _Asked:
     """Microseconds of look-ups, each of a reader that knows nothing yet."""
 
-    def __init__(self, data: mmap.mmap, source: str) -> None:
+    def __init__(self, data: FileBytes, source: str) -> None:
         self._data = data
         self._source = source
 
@@ -389,8 +382,8 @@ class _Asked:
 def lookups(bench: Benchmark, tables: Sequence[Path], symbols: Sequence[Symbol]) -> Iterator[Row]:
     """What opening and look-ups cost, in process. ``symbols`` are those of the first table's kernel."""
     for path in tables:
-        with _open(path) as data:
-            asked = _Asked(data, str(path))
+        data = open_bytes(str(path))
+        asked = _Asked(data, str(path))
         file = asked.file()
         what = f"{file.count} image{'s' if file.count > 1 else ''} in the file"
         yield from _openings(bench, path, what)
@@ -517,8 +510,8 @@ def trees(bench: Benchmark, tree: Path) -> Iterator[Row]:
     """One file of a whole flavour. No other tool makes one; one round."""
     output = bench.folder / "tree.lineinfo"
     usage = measure(bench.build_command([tree], output), bench.environment)
-    with _open(output) as data:
-        count = TableFile(data, str(output)).count
+    data = open_bytes(str(output))
+    count = TableFile(data, str(output)).count
     size = output.stat().st_size / MEGABYTE
     yield Row(f"a whole flavour, {count} images: size", f"{size:.2f} MB", "", "", "≤ 25 MB, aim 20", size <= 25)
     yield Row(

@@ -297,7 +297,7 @@ def test_line_feeds_in_names_harm_no_other_name(*, inlines: bool) -> None:
 def test_a_line_that_no_table_can_hold_is_an_error_of_ours(tmp_path: Path) -> None:
     debug = image_of([(0x1000, 5)], [(0x1000, 0x1100, [(0, 0x1004, 0x1010, (1 << 64) - 1, [])])], [FUNCTION])
     path = tmp_path / "vmlinux"
-    path.write_bytes(debug._elf.data)
+    path.write_bytes(debug._elf.data[:])
     with pytest.raises(AnnotateError, match="vmlinux: "):
         build(list(sources_in(str(path))), str(tmp_path / "out.lineinfo"), Options(), quiet)
     assert [found.name for found in tmp_path.iterdir()] == ["vmlinux"]

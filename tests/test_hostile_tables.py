@@ -444,7 +444,7 @@ def test_a_taste_of_the_fuzzer(originals: list[tables.Original]) -> None:
 def test_the_fuzzer_sees_a_wrong_answer(originals: list[tables.Original], monkeypatch: pytest.MonkeyPatch) -> None:
     """A reader that takes every checksum for right gives wrong answers, and the fuzzer tells."""
 
-    def read(file: TableFile, offset: int, size: int, _crc: int, _what: str) -> memoryview:
+    def read(file: TableFile, offset: int, size: int, _crc: int, _what: str) -> bytes:
         return file._data[offset : offset + size]
 
     monkeypatch.setattr(TableFile, "read", read)

@@ -15,12 +15,13 @@ PACKAGE = Path(__file__).parent.parent / "annotate"
 
 #: From the ground up; a room imports from lower floors and from itself.
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("annotate", "annotate.errors", "annotate.model", "annotate.leb128"),
+    ("annotate", "annotate.errors", "annotate.model", "annotate.leb128", "annotate.buffer"),
     ("annotate.log", "annotate.symbols", "annotate.maintainers", "annotate.debuginfo", "annotate.tables"),
     ("annotate.resolve", "annotate.summary", "annotate.memory", "annotate.triage", "annotate.disassembly"),
     ("annotate.reader", "annotate.lookahead"),
     ("annotate.annotator", "annotate.lookup"),
     ("annotate.render",),
+    ("annotate.filebytes",),
     ("annotate.cache",),
     ("annotate.kernel",),
     ("annotate.cli",),
@@ -31,7 +32,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 ALLOWED_NEIGHBOURS = {("annotate.debuginfo", "annotate.symbols"), ("annotate.debuginfo", "annotate.tables")}
 
 #: Rooms that open, look around, wait or print. All others are bytes in, values out.
-WORLDLY = ("annotate.cache", "annotate.kernel", "annotate.cli", "annotate.__main__")
+WORLDLY = ("annotate.filebytes", "annotate.cache", "annotate.kernel", "annotate.cli", "annotate.__main__")
 FORBIDDEN_MODULES = {"os", "sys", "subprocess", "socket", "time", "pathlib", "io", "mmap", "tempfile", "shutil"}
 FORBIDDEN_CALLS = {"open", "print", "input"}
 #: sys.byteorder is a fact about the machine, sys.setprofile counts calls; neither is the world.

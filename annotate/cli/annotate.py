@@ -12,7 +12,7 @@ from annotate.annotator import Annotator, LogFacts, Wait
 from annotate.cache import TableCache
 from annotate.cli.options import PROGRAM, make_parser
 from annotate.cli.streams import LogSource, Output, OutputClosedError, complain, is_terminal
-from annotate.errors import AnnotateError
+from annotate.errors import AnnotateError, ChangedFileError
 from annotate.kernel.identify import running
 from annotate.kernel.images import Images, kind_of
 from annotate.kernel.live import RunningKernel
@@ -109,6 +109,7 @@ class _Run:
         self._summary = Summary()
         self._triager: Triager | None = None
         self._maintainers: Maintainers | None = None
+        self._told: set[str] = set()
 
     def _unpacked(self, path: str) -> Sequence[str]:
         """The table of a package, which takes its time at first; any other file as it is; nothing for one of no use."""
@@ -236,6 +237,8 @@ class _Run:
         for piece in pieces:
             if isinstance(piece, AnnotatedLine):
                 self._summary.count(piece)
+        if any(isinstance(piece, AnnotatedLine) for piece in pieces):
+            self._tell_of_damage()
         for piece in pieces:
             if isinstance(piece, Repeats):
                 self._summary.count_again(piece.lines)
@@ -250,10 +253,9 @@ class _Run:
                     "lines": kind_of(opened.image),
                 }
             )
-            for damage in opened.image.damage:
-                self._complain(f"{damage}; frames of that unit have no line")
             if opened.image.damage and self._cache.holds(opened.path):
                 self._cache.set_aside(opened.path, f"{opened.path}: is damaged")
+        self._tell_of_damage()
         for note in self._cache.notes:
             self._note(note)
         if self._triager is not None:
@@ -263,6 +265,17 @@ class _Run:
             self._complain(sentence)
         for sentence in self._summary.sentences():
             self._complain(sentence)
+
+    def _tell_of_damage(self) -> None:
+        """Say what of the files in use cannot be read, once; the log may come for days yet."""
+        for opened in self._images.used:
+            for damage in opened.image.damage:
+                is_gone = isinstance(damage, ChangedFileError)
+                lost = "frames that need more of it" if is_gone else "frames of that unit"
+                sentence = f"{damage}; {lost} have no line"
+                if sentence not in self._told:
+                    self._told.add(sentence)
+                    self._complain(sentence)
 
     def _fail(self, sentence: str) -> None:
         self._complain(sentence)

@@ -15,7 +15,7 @@ from annotate.model import LinkAddr
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from annotate.debuginfo.elf import Buffer, ElfFile
+    from annotate.debuginfo.elf import ElfFile
     from annotate.model import Symbol
     from annotate.symbols import SymbolTable
 
@@ -67,11 +67,6 @@ class ElfImage:
         self._bases = layout.bases if layout is not None else {}
         symbol_layout = lay_out(symbols.sections) if symbols is not None and self.is_module else layout
         self.symbols: SymbolTable = read_symbol_table(symbols or elf, symbol_layout)
-
-    @property
-    def data(self) -> Buffer:
-        """The bytes of the file."""
-        return self._elf.data
 
     def prepare(self, names: Iterable[bytes]) -> None:
         """Say which symbols will be asked for; looking them up together is cheaper."""

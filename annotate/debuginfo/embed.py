@@ -148,8 +148,8 @@ class _Writer:
         self._count_field = 60 if is_wide else 48
         (table,) = self._unpack("Q" if is_wide else "I", self._table_field)
         self._headers = [
-            _Header(*self._entry.unpack_from(elf.data, table + index * self._entry.size))
-            for index in range(len(elf.sections))
+            _Header(*fields)
+            for fields in self._entry.iter_unpack(elf.data[table : table + len(elf.sections) * self._entry.size])
         ]
         (names,) = self._unpack("H", self._count_field + 2)
         self._names_index = self._headers[0].link if names == SHN_XINDEX else names
@@ -159,7 +159,8 @@ class _Writer:
         self._symbols = self._read_symbols()
 
     def _unpack(self, layout: str, offset: int) -> tuple[int, ...]:
-        return struct.unpack_from(self._elf.byte_order + layout, self._elf.data, offset)
+        fields = struct.Struct(self._elf.byte_order + layout)
+        return fields.unpack(self._elf.data[offset : offset + fields.size])
 
     def _read_symbols(self) -> list[_Symbol]:
         if self._symbol_table is None:

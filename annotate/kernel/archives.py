@@ -11,7 +11,8 @@ import os
 from typing import IO, TYPE_CHECKING
 
 from annotate.debuginfo.compression import decompressed
-from annotate.errors import DamagedFileError, UnreadableFileError, UnrecognisedFileError
+from annotate.errors import AnnotateError, DamagedFileError, UnreadableFileError, UnrecognisedFileError
+from annotate.filebytes import open_bytes
 from annotate.kernel.deb import AR_MAGIC, find_data, tar_members
 from annotate.kernel.members import PIECE, Stream
 from annotate.kernel.rpm import RPM_MAGIC, cpio_members, find_payload, read_files
@@ -25,9 +26,8 @@ if TYPE_CHECKING:
 def is_package(path: str) -> bool:
     """Whether a file begins as a package does; one that cannot be read is none."""
     try:
-        with open(path, "rb") as file:
-            start = file.read(21)
-    except OSError:
+        start = open_bytes(path)[:21]
+    except (OSError, AnnotateError):
         return False
     return start == AR_MAGIC + b"debian-binary" or start.startswith(RPM_MAGIC)
 
@@ -38,7 +38,7 @@ def members(path: str, is_wanted: Callable[[str], bool], advance: Callable[[int,
     Links are left out. Raises UnreadableFileError, DamagedFileError, UnsupportedFileError, UnrecognisedFileError.
     """
     try:
-        with open(path, "rb") as file:
+        with open(os.dup(open_bytes(path).descriptor), "rb") as file:
             size = os.fstat(file.fileno()).st_size
             start = file.read(len(AR_MAGIC))
             if start == AR_MAGIC:

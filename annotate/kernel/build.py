@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import mmap
 import multiprocessing
 import os
 import signal
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from annotate.debuginfo.generate import Description, contents, outline
 from annotate.debuginfo.tokenizer import Tokenizer
-from annotate.errors import AnnotateError, DamagedFileError, NoDebugInfoError
+from annotate.errors import AnnotateError, ChangedFileError, DamagedFileError, NoDebugInfoError
 from annotate.kernel.images import open_image
 from annotate.kernel.locate import is_kernel_name, module_name
 from annotate.kernel.output import replacing
@@ -165,6 +164,8 @@ class _Builder:
 
     def _note(self, damage: Iterable[AnnotateError]) -> None:
         for error in damage:
+            if isinstance(error, ChangedFileError):
+                raise error  # the table would be of two files
             self.damage.setdefault(str(error), error)
 
     def _add(self, size: float) -> None:
@@ -226,9 +227,6 @@ def _tokens(piece: _Piece) -> tuple[Tokens, list[AnnotateError]]:
         _tokenizers[key] = Tokenizer(image.lines, piece.shift, inlines=piece.has_inlines), image
     tokenizer, image = _tokenizers[key]
     tokens = tokenizer.tokens(piece.stretches)
-    data = image.data
-    if isinstance(data, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-        data.madvise(mmap.MADV_DONTNEED)  # the kernel maps 16 pages for each that is touched: 100 MB of a vmlinux
     return tokens, image.damage
 
 

@@ -14,13 +14,13 @@ be reached or was too slow, tries again only what broke off, and takes nothing w
 from __future__ import annotations
 
 import contextlib
-import mmap
 import os
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from annotate.debuginfo.elf import SHT_NOBITS, ElfFile
 from annotate.errors import AnnotateError, DownloadError, InterruptedDownloadError, ServerSilentError
+from annotate.filebytes import FileBytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -275,14 +275,13 @@ def _check(descriptor: int, source: str, build_id: str) -> None:
     size = os.fstat(descriptor).st_size
     if not size:
         raise AnnotateError(source, "expected an ELF file, found an empty one")
-    with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as data:
-        elf = ElfFile(data, source)
-        for section in elf.sections:
-            if section.type not in (_NULL_SECTION, SHT_NOBITS) and section.offset + section.size > size:
-                raise AnnotateError(source, f"section {section.name} ends behind the file's {size} bytes")
-        if elf.build_id != build_id:
-            found = f"build id {elf.build_id}" if elf.build_id else "no build id"
-            raise AnnotateError(source, f"expected build id {build_id}, found {found}")
+    elf = ElfFile(FileBytes(os.dup(descriptor), source), source)
+    for section in elf.sections:
+        if section.type not in (_NULL_SECTION, SHT_NOBITS) and section.offset + section.size > size:
+            raise AnnotateError(source, f"section {section.name} ends behind the file's {size} bytes")
+    if elf.build_id != build_id:
+        found = f"build id {elf.build_id}" if elf.build_id else "no build id"
+        raise AnnotateError(source, f"expected build id {build_id}, found {found}")
 
 
 def _mark_as_used(path: str, status: os.stat_result) -> None:

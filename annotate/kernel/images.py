@@ -6,7 +6,6 @@ Implements ``annotate.resolve.ImageSource``.
 from __future__ import annotations
 
 import itertools
-import mmap
 import os
 import time
 import zlib
@@ -17,6 +16,7 @@ from annotate.debuginfo.elf import SHT_SYMTAB, ElfFile
 from annotate.debuginfo.embedded import EmbeddedImage, table_sections
 from annotate.debuginfo.image import DebugImage
 from annotate.errors import AnnotateError, NoDebugInfoError, UnreadableFileError, UnrecognisedFileError
+from annotate.filebytes import open_bytes
 from annotate.kernel.identify import are_builds_apart, kernel_of, with_build_id
 from annotate.kernel.locate import Candidate
 from annotate.model import KernelId, Missing
@@ -27,7 +27,8 @@ from annotate.tables.lineinfo_v1 import TableFile, TableImage
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from annotate.debuginfo.elf import Buffer
+    from annotate.buffer import Buffer
+    from annotate.filebytes import FileBytes
     from annotate.kernel.locate import Locator
 
 
@@ -38,6 +39,9 @@ _Image_co = TypeVar("_Image_co", bound=Image, covariant=True)
 
 #: Build ids of SHA-1 and MD5 have 40 and 32 digits; a part of one is not asked for elsewhere.
 _SHORTEST_ID = 32
+
+#: Bytes of a file that are read at once for its checksum.
+_PIECE = 1 << 20
 
 
 class OpenFile(NamedTuple, Generic[_Image_co]):
@@ -89,11 +93,11 @@ class OpenTable:
 
 
 def open_file(path: str) -> OpenFile[Image] | OpenTable:
-    """Map a file, and those that it points to, and read what it is. Raises AnnotateError."""
-    data = _map(path)
+    """Open a file, and those that it points to, and read what it is. Raises AnnotateError."""
+    data = _open_bytes(path)
     if data[: len(lineinfo_v1.MAGIC)] == lineinfo_v1.MAGIC:
         return OpenTable(path, TableFile(data, path))
-    elf = ElfFile(data, path)
+    elf = _read_elf(data, path)
     try:
         return _open_debug_image(path, elf)
     except NoDebugInfoError as error:
@@ -129,21 +133,21 @@ def _open_embedded(path: str, elf: ElfFile, without: NoDebugInfoError) -> OpenFi
 
 
 def open_elf(path: str) -> ElfFile:
-    """Map an ELF file; a compressed one is read whole. Raises AnnotateError."""
-    return ElfFile(_map(path), path)
+    """Open an ELF file; a compressed one is read whole. Raises AnnotateError."""
+    return _read_elf(_open_bytes(path), path)
 
 
-def _map(path: str) -> Buffer:
+def _open_bytes(path: str) -> FileBytes:
     try:
-        with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            data: Buffer = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
-            if is_compressed(data[:8]):
-                data = decompress_file(data[:], path)
+        return open_bytes(path)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise UnreadableFileError(path, f"cannot be read: {reason}") from None
-    return data
+
+
+def _read_elf(data: FileBytes, path: str) -> ElfFile:
+    data.watch()
+    return ElfFile(decompress_file(data[:], path) if is_compressed(data[:8]) else data, path)
 
 
 def debug_file_of(elf: ElfFile) -> ElfFile | None:
@@ -161,9 +165,16 @@ def debug_file_of(elf: ElfFile) -> ElfFile | None:
         if os.path.isfile(path) and not os.path.samefile(path, elf.source):
             found = open_elf(path)
             same_build = elf.build_id and elf.build_id == found.build_id
-            if same_build or zlib.crc32(found.data) == checksum:
+            if same_build or _checksum(found.data) == checksum:
                 return found
     return None
+
+
+def _checksum(data: Buffer) -> int:
+    checksum = 0
+    for start in range(0, len(data), _PIECE):
+        checksum = zlib.crc32(data[start : start + _PIECE], checksum)
+    return checksum
 
 
 def alternate_file_of(elf: ElfFile) -> ElfFile | None:

@@ -10,6 +10,7 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from annotate.errors import UnreadableFileError
+from annotate.filebytes import open_bytes
 from annotate.model import KernelId
 
 if TYPE_CHECKING:
@@ -135,8 +136,9 @@ class Locator:
                 if os.path.isdir(path):
                     os.listdir(path)
                 else:
-                    with open(path, "rb"):
-                        pass
+                    open_bytes(path)
+            except UnreadableFileError as error:
+                errors.append(error)
             except OSError as error:
                 errors.append(UnreadableFileError(path, f"cannot be read: {error.strerror}"))
         return errors

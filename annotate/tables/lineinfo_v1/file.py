@@ -25,11 +25,9 @@ from annotate.tables.lineinfo_v1.layout import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from mmap import mmap
 
+    from annotate.buffer import Buffer
     from annotate.tables.lineinfo_v1.block import Block, Names
-
-    Buffer = bytes | memoryview | mmap
 
 
 #: SLEB numbers of one byte as two's complement.
@@ -41,7 +39,7 @@ MOST_OF_BLOCKS, MOST_OF_NAMES, MOST_OF_PATHS = 12 << 20, 6 << 20, 1 << 20
 
 
 class TableFile:
-    """A file of tables. ``data`` is not copied; it must not change.
+    """A file of tables. ``data`` is not copied: what is read of it later is held against the checksums that were read.
 
     Raises UnrecognisedFileError, UnsupportedFileError (another version), DamagedFileError. Opening reads the header and
     the directory, whatever else the file holds.
@@ -49,14 +47,14 @@ class TableFile:
 
     def __init__(self, data: Buffer, source: str) -> None:
         self.source = source
-        self._data = memoryview(data)
+        self._data = data
         size = len(self._data)
-        if bytes(self._data[:8]) != MAGIC:
+        if data[:8] != MAGIC:
             raise UnrecognisedFileError(source, "expected a lineinfo table, found something else")
         if size < HEADER.size:
             raise self._cut(HEADER.size)
-        (_, mark, version, images, file_size, offset, directory_size, directory_crc, strings_size, crc) = (
-            HEADER.unpack_from(self._data)
+        (_, mark, version, images, file_size, offset, directory_size, directory_crc, strings_size, crc) = HEADER.unpack(
+            data[: HEADER.size]
         )
         if mark == 0xFFFE:
             raise UnrecognisedFileError(
@@ -66,11 +64,11 @@ class TableFile:
             raise UnsupportedFileError(
                 source, f"expected a lineinfo table of version {VERSION}, found version {version}"
             )
-        if mark != BYTE_ORDER_MARK or zlib.crc32(self._data[: HEADER.size - 4]) != crc:
+        if mark != BYTE_ORDER_MARK or zlib.crc32(data[: HEADER.size - 4]) != crc:
             raise DamagedFileError(source, "", 0, "a header with the checksum that it names", "another one")
         if file_size != size:
             raise self._cut(file_size)
-        directory = self._data[offset : offset + directory_size]
+        directory = data[offset : offset + directory_size]
         if len(directory) != directory_size or zlib.crc32(directory) != directory_crc:
             raise DamagedFileError(
                 source, "", offset, "a directory with the checksum that it should have", "another one"
@@ -80,7 +78,7 @@ class TableFile:
             raise DamagedFileError(source, "", offset, f"a directory of {images} images", f"{directory_size} bytes")
         self.count = images
         self._records = directory[:strings_start]
-        self.strings = bytes(directory[strings_start : strings_start + strings_size])
+        self.strings = directory[strings_start : strings_start + strings_size]
         self._packed_codes = directory[strings_start + strings_size :]
         self._directory_offset = offset
         self._codes: list[tuple[int, int, int]] | None = None
@@ -135,7 +133,7 @@ class TableFile:
     def codes(self) -> list[tuple[int, int, int]]:
         """What the bytes below ``FIRST_ESCAPE`` stand for in streams: distance, rank, lines."""
         if self._codes is None:
-            data = bytes(self._packed_codes)
+            data = self._packed_codes
             codes = []
             try:
                 count, position = read_uleb(data, 0)
@@ -160,7 +158,7 @@ class TableFile:
         """The error for bytes that cannot be what they should be."""
         return DamagedFileError(self.source, "", offset, what, f"{type(error).__name__}: {error}")
 
-    def read(self, offset: int, size: int, crc: int, what: str) -> memoryview:
+    def read(self, offset: int, size: int, crc: int, what: str) -> bytes:
         """Bytes of the file whose checksum is known. Raises DamagedFileError."""
         data = self._data[offset : offset + size]
         if len(data) != size or zlib.crc32(data) != crc:
@@ -177,6 +175,6 @@ class TableFile:
         """The text of a record of kind MAINTAINERS."""
         data = self.read(record.offset, record.size, record.head_crc, "the MAINTAINERS text")
         try:
-            return unpack(bytes(data), MAX_TEXT)
+            return unpack(data, MAX_TEXT)
         except ERRORS as error:
             raise self.damaged(record.offset, "packed text", error) from error

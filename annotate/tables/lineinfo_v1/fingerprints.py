@@ -68,10 +68,10 @@ class Fingerprints:
         return first
 
 
-def may_be_data(data: memoryview, name: bytes) -> bool:
+def may_be_data(data: bytes, name: bytes) -> bool:
     """Whether the fingerprints of data in ``data`` have one of this name. Raises ``layout.ERRORS``."""
     crc = zlib.crc32(name)
-    bits, start = read_uleb(bytes(data[:10]), 0)
+    bits, start = read_uleb(data, 0)
     bucket = crc >> 32 - bits
     first, last = struct.unpack_from("<II", data, start + 4 * bucket)
     start += 4 * ((1 << bits) + 1)

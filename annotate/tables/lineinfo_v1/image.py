@@ -56,7 +56,7 @@ class TableImage:
     def __init__(self, file: TableFile, record: Record) -> None:
         self._file = file
         self._record = record
-        head_bytes = bytes(file.read(record.offset, record.head_size, record.head_crc, "the head of an image"))
+        head_bytes = file.read(record.offset, record.head_size, record.head_crc, "the head of an image")
         try:
             position = 0
             values = []
@@ -99,7 +99,7 @@ class TableImage:
         self._name_index, self._path_index = parts[1], parts[2]
         self._starts = starts
         self._fingerprints: Fingerprints | None = None
-        self._data_fingerprints: memoryview | None = None
+        self._data_fingerprints: bytes | None = None
         self._found: dict[bytes, tuple[Symbol, ...]] = {}
         self.damage: list[AnnotateError] = []
         self.is_module = record.kind == MODULE
@@ -259,7 +259,7 @@ class TableImage:
     def _unpack(self, offset: int, size: int, crc: int, what: str) -> bytes:
         data = self._file.read(offset, size, crc, what)
         try:
-            return unpack(bytes(data))
+            return unpack(data)
         except ERRORS as error:
             raise self._file.damaged(offset, what, error) from error
 
@@ -267,7 +267,7 @@ class TableImage:
         if self._fingerprints is None:
             head = self.head
             data = self._file.read(self._starts[3], head.fingerprints_size, head.fingerprints_crc, "the fingerprints")
-            self._fingerprints = Fingerprints(bytes(data))
+            self._fingerprints = Fingerprints(data)
         return self._fingerprints
 
     def _find(self, name: bytes) -> tuple[Symbol, ...]:
