@@ -594,7 +594,7 @@ def test_a_mutated_frame_is_answered_for_what_it_then_says_or_not_at_all(world: 
 def test_the_answers_of_a_reader_that_takes_every_checksum_for_right_are_seen(
     all_tables: list[Table], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def read(file: TableFile, offset: int, size: int, _crc: int, _what: str) -> memoryview:
+    def read(file: TableFile, offset: int, size: int, _crc: int, _what: str) -> bytes:
         return file._data[offset : offset + size]
 
     monkeypatch.setattr(TableFile, "read", read)

@@ -231,6 +231,15 @@ def test_a_place_in_a_header_is_not_that_of_the_function_it_was_inlined_into() -
     assert (crash.frame, crash.file) == ("foo_map", None)
 
 
+def test_a_header_is_never_to_blame_for_what_was_inlined_from_it() -> None:
+    crash = only(
+        b"BUG: kernel NULL pointer dereference, address: 0000000000000000\n"
+        b"RIP: 0010:foo_xmit+0x1/0x20 (include/net/foo.h:12 in foo_peek, net/foo/main.c:34)\n"
+        b"Call Trace:\n bar_xmit+0x1/0x20 (net/bar/main.c:56)\n"
+    )
+    assert (crash.frame, crash.file, crash.location_line) == ("foo_xmit", "net/foo/main.c", 34)
+
+
 def test_the_place_of_a_title_belongs_to_what_stands_below_the_reporters() -> None:
     log = (
         b"UBSAN: shift-out-of-bounds in %s:110:3\nCPU: 0 PID: 7 Comm: a\nCall Trace:\n dump_stack+0x1/0x20\n"

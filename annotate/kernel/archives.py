@@ -38,7 +38,8 @@ def members(path: str, is_wanted: Callable[[str], bool], advance: Callable[[int,
     Links are left out. Raises UnreadableFileError, DamagedFileError, UnsupportedFileError, UnrecognisedFileError.
     """
     try:
-        with open(os.dup(open_bytes(path).descriptor), "rb") as file:
+        data = open_bytes(path)  # its descriptor is closed with it
+        with open(os.dup(data.descriptor), "rb") as file:
             size = os.fstat(file.fileno()).st_size
             start = file.read(len(AR_MAGIC))
             if start == AR_MAGIC:
