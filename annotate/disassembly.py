@@ -10,6 +10,7 @@ Walking from the earliest place alone (as long as it comes by the mark) would sh
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 import capstone
@@ -44,6 +45,17 @@ _X86 = frozenset({Machine.X86_64, Machine.I386})
 THUMB = frozenset({Machine.THUMB, Machine.THUMB_M})
 RISCV = frozenset({Machine.RISCV64, Machine.RISCV32})
 _LONGEST_X86 = 15
+
+#: System instructions with a code of two bytes and a third one. All have this length, also those that capstone 5 does
+#: not know (pvalidate, serialize, tlbsync); behind 66 it takes those of TDX for others.
+_SYSTEM = re.compile(rb"(?:(?P<is_misread>\x66)|[\xf2\xf3])?\x0f\x01[\xc0-\xff]", re.DOTALL)
+
+#: ud1 and ud0, the traps of UBSAN and KCFI among them, have operands, which capstone 5 does not see. It sees those of
+#: imul, whose code ends in _LIKE_TRAPS.
+_TRAP_I386 = re.compile(rb"[\x26\x2e\x36\x3e\x64-\x67\xf2\xf3]{0,4}\x0f(?P<code>[\xb9\xff])", re.DOTALL)
+_TRAP = re.compile(rb"[\x26\x2e\x36\x3e\x64-\x67\xf2\xf3]{0,4}[\x40-\x4f]?\x0f(?P<code>[\xb9\xff])", re.DOTALL)
+_LIKE_TRAPS = b"\xaf"
+_TRAP_NAMES = {b"\xb9": "ud1", b"\xff": "ud0"}
 
 #: Words, as mask and value, that capstone 5 takes for others, or of which it shows wrong operands.
 _MISREAD_MIPS = (
@@ -94,10 +106,35 @@ class Disassembler:
     def rows(self, code: CodeBytes) -> list[Row]:
         """All of a dump, in order; exactly one row is the trap. Places are counted from the start of the dump."""
         start = self._first_certain(code)
-        return [*_raw(code, 0, start), *self._instructions(code, start)]
+        instructions = self._x86_rows if self._machine in _X86 else self._word_rows
+        return [*_raw(code, 0, start), *instructions(code, start)]
 
-    def _instructions(self, code: CodeBytes, start: int) -> Iterator[Row]:
-        """From the place of an instruction on."""
+    def _x86_rows(self, code: CodeBytes, start: int) -> Iterator[Row]:
+        """From the place of an instruction on, as far as it is known where the next one begins."""
+        while start < len(code.data):
+            length, text = self._read_x86(code.data[start : start + _LONGEST_X86], start)
+            end = start + length if length else len(code.data)
+            if text:
+                yield Row(start, end, text, start == code.trap)
+            else:
+                yield from _raw(code, start, end)
+            start = end
+
+    def _read_x86(self, data: bytes, place: int) -> tuple[int, str]:
+        """Length and text of what ``data`` begins with; without a text where it is not known, 0 where neither is."""
+        system = _SYSTEM.match(data)
+        if system is not None and system["is_misread"]:
+            return system.end(), ""
+        trap = (_TRAP if self._machine is Machine.X86_64 else _TRAP_I386).match(data)
+        if trap is not None:
+            data = data[: trap.end() - 1] + _LIKE_TRAPS + data[trap.end() :]
+        for _, length, name, operands in self._engine.disasm_lite(data, place, 1):
+            shown = name if trap is None else _TRAP_NAMES[trap["code"]]
+            return length, f"{shown:<6} {operands}".rstrip()
+        return (0, "") if system is None else (system.end(), "")
+
+    def _word_rows(self, code: CodeBytes, start: int) -> Iterator[Row]:
+        """From the place of an instruction on, where the first number of each says how long it is."""
         end = len(code.data)
         while start < end:
             # In one go, for what one instruction says about those behind it (IT).
@@ -107,13 +144,9 @@ class Disassembler:
                 yield Row(place, place + size, f"{name:<6} {operands}".rstrip(), place == code.trap)
                 start = place + size
             if start < end:
-                length = self._length_at(code, start)
-                if not 0 < length <= end - start:
-                    # Where the next one would begin is not known.
-                    yield from _raw(code, start, end)
-                    return
-                yield from _raw(code, start, start + length)
-                start += length
+                stop = min(start + self._length_at(code, start), end)
+                yield from _raw(code, start, stop)
+                start = stop
 
     def _is_misread(self, code: CodeBytes, place: int) -> bool:
         """Whether capstone is known to show something else than what stands there."""
@@ -137,8 +170,7 @@ class Disassembler:
         return min(frozenset.intersection(*first)) if first else code.trap
 
     def _decoded_length(self, code: CodeBytes, start: int) -> int:
-        data = code.data[start : start + _LONGEST_X86]
-        return next((size for _, size, _, _ in self._engine.disasm_lite(data, start, 1)), 0)
+        return self._read_x86(code.data[start : start + _LONGEST_X86], start)[0]
 
 
 def _length_of_thumb(code: CodeBytes, start: int) -> int:

@@ -365,6 +365,49 @@ def test_windows_of_real_code_read_as_objdump_reads_the_whole(target: Target, tm
     assert counts["names"] > WINDOWS
 
 
+#: What kernels use and libraries do not.
+PRIVILEGED = """
+pvalidate; rmpadjust; psmash; rmpupdate; serialize; tlbsync; invlpgb; tdcall; seamcall; clac; stac; swapgs; rdtscp
+xgetbv; xsetbv; vmcall; vmmcall; vmlaunch; vmresume; vmxoff; vmrun; vmload; vmsave; stgi; clgi; monitor; mwait; wbinvd
+wbnoinvd; rdsspq %rax; incsspq %rax; saveprevssp; setssbsy; clrssbsy (%rax); wrssq %rax,(%rdx); wrussq %rax,(%rdx)
+enqcmds (%rax),%rbx; movdir64b (%rax),%rbx; movdiri %rax,(%rbx); invpcid (%rax),%rdx; invept (%rax),%rdx
+xsaves (%rax); xsavec64 (%rax); xsaveopt64 (%rax); xrstors64 (%rax); clwb (%rax); clflushopt (%rax); tpause %eax
+umonitor %rax; rdpid %rax; rdpkru; wrpkru; encls; endbr64; rdfsbase %rax; wrgsbase %rax; rdseed %rax; rdrand %rax
+ud1 %eax,%edx; ud1 0x40(%rax),%eax; ud1 0x1234(%r9,%rbx,4),%r10; addr32 ud1 0x2(%eax),%eax; ud0 %eax,%edx; ud2; int3
+hlt; sysretq; iretq; lgdt (%rax); lidt (%rax); lldt %ax; ltr %ax; verw 0x12(%rip); invlpg (%rax); fxsave64 (%rax)
+movq %rax,%cr4; movq %db7,%rax; rdpmc; wrmsr; rdmsr; lock cmpxchg16b (%rax); lock xadd %rax,(%rbx); pause; sti; cli
+crc32q %rax,%rbx; popcnt %rax,%rbx; tzcnt %rax,%rbx; notrack jmp *%rax; rep movsb; rep stosq
+in (%dx),%al; out %al,$0x80
+"""
+
+
+def test_instructions_that_only_kernels_use_have_the_length_that_objdump_says(tmp_path: Path) -> None:
+    """One that is not known is shown as bytes; a wrong length would spoil all that follows."""
+    target = TARGETS[0]
+    if shutil.which(f"{target.tools}as") is None:
+        pytest.skip("no assembler to compare with")
+    output = str(tmp_path / "code.o")
+    subprocess.run([f"{target.tools}as", "-o", output], input=PRIVILEGED, text=True, check=True)
+    (stretch,) = (stretch for stretch in objdump(target, "-d", output) if stretch)
+    assert len(stretch) > 90
+    unknown = set()
+    for one in stretch:
+        code = CodeBytes(one.data + b"\xf4", 1, 0, ())
+        row = Disassembler(Machine.X86_64).rows(code)[0]
+        name = one.text.split()[0]
+        if row.text.startswith(".byte"):
+            unknown.add(name)
+            assert row.end in (len(one.data), len(code.data)), f"{one.text} is of another length"
+        else:
+            assert row.end == len(one.data), f"{one.text} is of another length"
+            assert is_same_name("x86", row.text, one.text.removeprefix("addr32 ")), f"{row.text!r} is {one.text!r}"
+            assert numbers_of("x86", row.text) == numbers_of("x86", one.text), f"{row.text!r} is {one.text!r}"
+    assert unknown <= {
+        *("pvalidate", "rmpadjust", "psmash", "rmpupdate", "serialize", "tlbsync", "invlpgb", "tdcall", "seamcall"),
+        "enqcmds",
+    }
+
+
 BINARIES = {
     Machine.X86_64: ("objdump", "-m", "i386:x86-64"),
     Machine.AARCH64: ("aarch64-linux-gnu-objdump", "-m", "aarch64"),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from annotate.disassembly import MACHINES, RISCV, THUMB, Disassembler
 from annotate.log.codebytes import DUMP_WORDS, begins_dump, dump_words, read_code, read_numbers
-from annotate.log.interrupted import CUE, Interrupted
+from annotate.log.interrupted import CUES, Interrupted
 from annotate.log.message import find_message
 from annotate.model import AnnotatedLine, LogBlock, Repeats
 
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from annotate.render.renderer import Renderer
     from annotate.summary import Summary
 
-#: In every line that is read: those that say whose code it is, and the code.
-_CUES = re.compile(CUE.pattern + rb"|Code ?: |Instruction dump:")
+#: One of these stands in every line that is read: those that say whose code it is, and the code.
+_CUES = (*CUES, b"Code: ", b"Code : ", b"Instruction dump:")
+_CUE = re.compile(b"|".join(map(re.escape, _CUES)))
 _COLOURS = re.compile(rb"\x1b\[[\d;]{0,32}[mK]")
 
 #: A line of a register dump, or of code, behind any prefix, is not longer.
@@ -60,7 +61,10 @@ class CodeReader:
             self.ends_open = not data.endswith(b"\n")
         while start < len(data):
             if self._words is None:
-                cue = _CUES.search(data, start)
+                # Most pieces hold none. To search for them one by one takes 8 ns a byte, for all at once 30.
+                if start == 0 and not any(map(data.__contains__, _CUES)):
+                    break
+                cue = _CUE.search(data, start)
                 if cue is None:
                     break
                 start = data.rfind(b"\n", start, cue.start()) + 1 or start
