@@ -71,6 +71,16 @@ class Annotator:
         self._position = 0  # in the input, behind what is in the queue
         self._see_facts()
 
+    @property
+    def held_back(self) -> int | None:
+        """How many of the bytes that went in have not come out: of an unfinished line. None while others wait."""
+        return None if self._queue else self.scanner.pending_size
+
+    @property
+    def has_memory(self) -> bool:
+        """Whether there was enough of it for every answer so far; frames have no line any more otherwise."""
+        return self._resolver.has_memory
+
     def feed(self, chunk: bytes) -> list[Piece]:
         """Take the next bytes of the log; return what can be answered, in order."""
         return [*self._read(self.scanner.feed(chunk)), *self._answer(is_final=False)]

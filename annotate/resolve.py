@@ -83,6 +83,17 @@ class ImageSource(Protocol):
         """The image of a module (of the kernel itself when ``module`` is empty)."""
 
 
+class NoMemory:
+    """What takes the place of an image source when memory has run out.
+
+    An image that was asked then may be half made, and is not asked again: it could answer wrongly.
+    """
+
+    def image_for(self, module: bytes, build_id: bytes, kernel: KernelId) -> KernelImage | Absence:
+        """None."""
+        return Absence(Missing.NO_TABLE, "not enough memory")
+
+
 class RunningKernel(Protocol):
     """The kernel that runs here, as far as it can be asked."""
 
@@ -119,6 +130,12 @@ class Resolver:
 
     def prepare(self, frames: Iterable[Frame], kernel: KernelId) -> None:
         """Look the symbols of many frames up together."""
+        try:
+            self._prepare(frames, kernel)
+        except MemoryError:
+            self._images = NoMemory()
+
+    def _prepare(self, frames: Iterable[Frame], kernel: KernelId) -> None:
         names: dict[tuple[bytes, bytes], set[bytes]] = {}
         for frame in frames:
             if frame.symbol and not frame.annotated:
@@ -127,6 +144,11 @@ class Resolver:
             image = self._images.image_for(module, build_id, kernel)
             if not isinstance(image, Absence):
                 image.prepare(symbols)
+
+    @property
+    def has_memory(self) -> bool:
+        """Whether there was enough so far; frames have no line any more otherwise."""
+        return not isinstance(self._images, NoMemory)
 
     def slide_of(self, boot: int) -> int | None:
         """The slide of a boot: the user's word, the kernel's own, or what a line of it shows; None while unknown."""
@@ -140,6 +162,13 @@ class Resolver:
         """Take the slide from an address beside its symbol, the only one of that name and size; whether it could be."""
         if frame.address is None or not frame.symbol or frame.module or self._attempts.get(facts.boot, 0) > _ATTEMPTS:
             return False
+        try:
+            return self._learn_slide(frame, frame.address, facts)
+        except MemoryError:
+            self._images = NoMemory()
+            return False
+
+    def _learn_slide(self, frame: Frame, address: RunAddr, facts: Facts) -> bool:
         image = self._images.image_for(b"", frame.build_id, facts.kernel)
         if isinstance(image, Absence):
             return False
@@ -148,7 +177,7 @@ class Resolver:
         symbols = _fitting_symbols(frame, image)
         if isinstance(symbols, Missing) or len(symbols) > 1:
             return False
-        slide = frame.address - symbols[0].address - (frame.offset or 0)
+        slide = address - symbols[0].address - (frame.offset or 0)
         # Kernels are moved up by multiples of 64 KiB at least (x86: 2 MiB); anything else is no address of this symbol.
         if slide < 0 or slide & 0xFFFF:
             return False
@@ -173,7 +202,11 @@ class Resolver:
         for number, frame in enumerate(frames):
             evidence = None if number else callee
             named = None if frame.symbol or not self._named else self._named.get((facts.boot, frame.address))
-            resolution, settled, symbols = self._resolve(named or frame, facts.kernel, slide, evidence)
+            try:
+                resolution, settled, symbols = self._resolve(named or frame, facts.kernel, slide, evidence)
+            except MemoryError:
+                self._images = NoMemory()
+                resolution, settled, symbols = self._resolve(named or frame, facts.kernel, slide, evidence)
             resolutions.append(resolution if named is None else resolution._replace(frame=frame))
             is_lasting = is_lasting and not settled and named is None
             if slide is None and frame.address is not None:

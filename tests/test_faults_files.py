@@ -136,9 +136,11 @@ def live(*arguments: str | Path) -> Iterator[Live]:
     try:
         yield filter_
     finally:
-        if filter_.process.poll() is None:
-            filter_.process.kill()
-            filter_.process.communicate()
+        filter_.process.kill()
+        filter_.process.wait()
+        for stream in (filter_.process.stdin, filter_.process.stdout, filter_.process.stderr):
+            if stream is not None:
+                stream.close()
 
 
 @pytest.mark.parametrize("change", CHANGES)

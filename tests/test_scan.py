@@ -187,7 +187,7 @@ def test_an_endless_line_goes_through_in_bounded_memory() -> None:
     for _ in range(total // len(chunk)):
         seen += sum(len(piece.data) for piece in scanner.feed(chunk))
         held = sum(map(len, scanner._pending))
-        assert held == scanner._pending_size
+        assert held == scanner.pending_size
         assert held <= MAX_LINE + len(chunk)
     assert seen == total
     assert list(scanner.flush()) == []

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING
 from annotate.annotator import Annotator, LogFacts, Wait
 from annotate.cache import TableCache
 from annotate.cli.options import PROGRAM, make_parser
-from annotate.cli.streams import LogSource, Output, OutputClosedError, complain, is_terminal
+from annotate.cli.streams import (
+    LogSource,
+    Output,
+    OutputClosedError,
+    Unwritten,
+    complain,
+    is_terminal,
+    occupy_standard_descriptors,
+)
 from annotate.errors import AnnotateError, ChangedFileError
 from annotate.kernel.identify import running
 from annotate.kernel.images import Images, kind_of
@@ -21,6 +29,7 @@ from annotate.memory import Memory
 from annotate.model import AnnotatedLine, KernelId, Repeats
 from annotate.render import make_renderer
 from annotate.render.renderer import RenderOptions
+from annotate.resolve import NoMemory
 from annotate.summary import Summary
 
 if TYPE_CHECKING:
@@ -37,6 +46,9 @@ if TYPE_CHECKING:
 #: How long what cannot be answered yet is held back while nothing more comes, in seconds. A bracket that was wrapped
 #: into the next line comes together with the line before it; a dump takes its time to print the KASLR offset.
 _SECONDS = {Wait.NOTHING: None, Wait.LINE: 0.02, Wait.SLIDE: 0.2}
+
+#: Bytes that are let go when memory runs out, for what is still to be said and written; Python asks for a MiB at once.
+_RESERVE = 4 << 20
 
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_MISSED = 0, 1, 2, 3
 
@@ -56,6 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments is None:
         # A signal that Python notes between its last look and a read that blocks would wait for the next line.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+        occupy_standard_descriptors()
         # What is remembered of a log are no cycles; looking for some as often as usual takes a tenth of the time.
         gc.set_threshold(100_000)
     parser = make_parser()
@@ -66,6 +79,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _Run(options).run()
     except OutputClosedError:
         return EXIT_DONE
+    except MemoryError:
+        complain(PROGRAM, "not enough memory: the log ends here")
+        return EXIT_FAILED
 
 
 def _check_code(parser: argparse.ArgumentParser, output: str) -> None:
@@ -110,6 +126,8 @@ class _Run:
         self._triager: Triager | None = None
         self._maintainers: Maintainers | None = None
         self._told: set[str] = set()
+        self._has_memory = True
+        self._reserve = bytes(_RESERVE)  # of addresses: zeros that nobody touches take no memory
 
     def _unpacked(self, path: str) -> Sequence[str]:
         """The table of a package, which takes its time at first; any other file as it is; nothing for one of no use."""
@@ -151,8 +169,13 @@ class _Run:
 
     def run(self) -> int:
         """Annotate every log, then report."""
-        for error in self._images.open_explicit():
-            self._fail(str(error))
+        try:
+            for error in self._images.open_explicit():
+                self._fail(str(error))
+        except MemoryError:
+            self._has_memory = False
+            self._reserve = b""
+            self._fail("not enough memory: no frame has a line")
         if self._options.triage:
             self._prepare_triage()
         try:
@@ -207,25 +230,64 @@ class _Run:
         source = LogSource(descriptor)
         ahead = source.ahead if source.is_seekable else None
         facts = LogFacts(self._options.kaslr_offset, ahead=ahead, running=self._running)
+        images = self._images if self._has_memory else NoMemory()
         remembers = self._renderer.remembers and self._triager is None  # a triage sees every line
-        annotator = Annotator(self._images, facts, Memory() if remembers else None)
+        annotator = Annotator(images, facts, Memory() if remembers else None)
         annotator.scanner.counts_lines = not self._renderer.remembers
-        while True:
-            try:
-                chunk = source.read(_SECONDS[annotator.waits])
-            except OSError as error:
-                self._fail(f"{log}: cannot be read further: {error.strerror}")
-                chunk = b""
-            if chunk is None:
-                self._write(log, annotator.settle())
-            elif chunk:
-                self._write(log, annotator.feed(chunk))
-            else:
-                break
-        self._write(log, annotator.flush())
+        unwritten = Unwritten()
+        reason = ""
+        try:
+            self._feed(log, source, annotator, unwritten)
+        except (MemoryError, ImportError) as error:  # a part of Python that was not needed before cannot be loaded
+            self._has_memory = False
+            self._reserve = b""
+            reason = f"not enough memory{f' ({error})' if str(error) else ''}"
+        # Behind the handler: what was being worked on went with the error.
+        if reason:
+            self._fail(f"{log}: {reason}: the rest of it was not annotated")
+            self._pass_through(log, source, unwritten)
+        elif self._has_memory and not annotator.has_memory:
+            self._has_memory = False
+            self._reserve = b""
+            self._fail("not enough memory: frames have no line from where it ran out")
         self._summary.lines += annotator.scanner.lines_read
         if annotator.scanner.lines_too_long:
             self._note(f"{log}: {annotator.scanner.lines_too_long} lines are too long to be read for frames")
+
+    def _feed(self, log: str, source: LogSource, annotator: Annotator, unwritten: Unwritten) -> None:
+        """Write a log with its annotations. Raises MemoryError; ``unwritten`` has then what did not come out."""
+        while True:
+            chunk = self._read(log, source, _SECONDS[annotator.waits])
+            if chunk is None:
+                pieces = annotator.settle()
+            elif chunk:
+                unwritten.append(chunk)
+                pieces = annotator.feed(chunk)
+            else:
+                pieces = annotator.flush()
+            self._write(log, pieces)
+            held_back = annotator.held_back
+            if held_back is not None:
+                unwritten.keep(held_back)
+            self._count(pieces)
+            if chunk is not None and not chunk:
+                return
+
+    def _read(self, log: str, source: LogSource, seconds: float | None) -> bytes | None:
+        """See ``LogSource.read``; what cannot be read further is at its end."""
+        try:
+            return source.read(seconds)
+        except OSError as error:
+            self._fail(f"{log}: cannot be read further: {error.strerror}")
+            return b""
+
+    def _pass_through(self, log: str, source: LogSource, unwritten: Unwritten) -> None:
+        """Write the rest of a log as it is; the frames in it are not counted."""
+        if self._options.format == "text":
+            for chunk in unwritten.take():
+                self._output.write(chunk)
+            while chunk := self._read(log, source, None) or b"":
+                self._output.write(chunk)
 
     def _write(self, log: str, pieces: Sequence[Piece]) -> None:
         text = b"".join([self._renderer.render(log, piece) for piece in pieces])
@@ -234,6 +296,8 @@ class _Run:
             self._summary.written_end = text[-1:] or self._summary.written_end
             for piece in pieces:
                 self._triager.take(log, piece)
+
+    def _count(self, pieces: Sequence[Piece]) -> None:
         for piece in pieces:
             if isinstance(piece, AnnotatedLine):
                 self._summary.count(piece)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from annotate import __version__
 from annotate.cli import cache, doctor, emit, tables
-from annotate.cli.streams import OutputClosedError, TextOutput, complain
+from annotate.cli.streams import LogSource, OutputClosedError, TextOutput, complain, occupy_standard_descriptors
 from annotate.debuginfo.generate import answers
 from annotate.debuginfo.image import DebugImage
-from annotate.errors import AnnotateError
+from annotate.errors import AnnotateError, UnreadableFileError
 from annotate.kernel.images import OpenTable
 from annotate.log.context import Facts
 from annotate.lookup import read_frame
@@ -21,7 +21,7 @@ from annotate.render.renderer import RenderOptions
 from annotate.resolve import Absence, Resolver
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from annotate.kernel.images import Image, OpenFile
     from annotate.model import Frame, Resolution
@@ -69,6 +69,8 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return its exit status."""
+    if arguments is None:
+        occupy_standard_descriptors()
     options = make_parser().parse_args(arguments)
     try:
         if options.command == "lookup":
@@ -87,6 +89,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_DONE
     except OSError as error:
         complain(PROGRAM, f"output lost: {error.strerror or error}")
+        return EXIT_FAILED
+    except MemoryError:
+        complain(PROGRAM, "not enough memory")
         return EXIT_FAILED
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
@@ -151,10 +156,23 @@ def _complain_of(damage: Sequence[AnnotateError]) -> None:
 def _expand(wanted: Iterable[str]) -> Iterable[str]:
     for text in wanted:
         if text == "-":
-            lines = (line.strip().decode("utf-8", "surrogateescape") for line in sys.stdin.buffer)
+            lines = (line.strip().decode("utf-8", "surrogateescape") for line in _lines_of_standard_input())
             yield from (line for line in lines if line)
         else:
             yield text
+
+
+def _lines_of_standard_input() -> Iterator[bytes]:
+    """Raises UnreadableFileError."""
+    rest = b""
+    try:
+        source = LogSource(0)
+        while chunk := source.read(None):
+            *lines, rest = (rest + chunk).split(b"\n")
+            yield from lines
+    except OSError as error:
+        raise UnreadableFileError("-", f"cannot be read: {error.strerror}") from None
+    yield rest
 
 
 def _label(text: str, frame: Frame, source: _OneFile) -> str:

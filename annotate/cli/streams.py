@@ -6,6 +6,7 @@ import os
 import select
 import stat
 import sys
+from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -32,11 +33,15 @@ class LogSource:
 
     def read(self, seconds: float | None) -> bytes | None:
         """What is there, at least a byte; nothing at the end; None when nothing came for so many seconds."""
-        if seconds is not None and not self.is_seekable:
-            readable, _, _ = select.select((self._descriptor,), (), (), seconds)
-            if not readable:
-                return None
-        return os.read(self._descriptor, CHUNK)
+        if seconds is not None and not self.is_seekable and not _wait(self._descriptor, select.POLLIN, seconds):
+            return None
+        while True:
+            try:
+                return os.read(self._descriptor, CHUNK)
+            except BlockingIOError:
+                # A pipe or terminal that another program of the shell's line made so, for all who have it.
+                if not _wait(self._descriptor, select.POLLIN, seconds):
+                    return None
 
     def ahead(self, position: int) -> Iterator[bytes]:
         """The bytes from a position on, counted from where the log began. What is read next does not move."""
@@ -44,6 +49,36 @@ class LogSource:
         while data := os.pread(self._descriptor, CHUNK, position):
             position += len(data)
             yield data
+
+
+class Unwritten(deque[bytes]):
+    """What was read and has not come out yet, for when memory runs out: the last chunk and little more, as a rule.
+
+    What is read is appended. That is a deque's own method: calling one of ours may need memory, and lose the chunk.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._counted = 0  # chunks of ``_total`` bytes, of which the last ``_size`` have not come out
+        self._total = 0
+        self._size = 0
+
+    def keep(self, size: int) -> None:
+        """All but the last so many bytes came out."""
+        for number in range(self._counted - len(self), 0):
+            self._total += len(self[number])
+        while self and self._total - len(self[0]) >= size:
+            self._total -= len(self.popleft())
+        self._counted, self._size = len(self), size
+
+    def take(self) -> Iterator[bytes]:
+        """It, in pieces; it counts as written."""
+        skipped = self._total - self._size
+        while self:
+            chunk = self.popleft()
+            yield chunk[skipped:]
+            skipped = max(0, skipped - len(chunk))
+        self._counted = self._total = self._size = 0
 
 
 class Output:
@@ -59,7 +94,10 @@ class Output:
         view = memoryview(data)
         try:
             while view:
-                view = view[os.write(self._descriptor, view) :]
+                try:
+                    view = view[os.write(self._descriptor, view) :]
+                except BlockingIOError:  # see ``LogSource.read``
+                    _wait(self._descriptor, select.POLLOUT, None)
         except BrokenPipeError:
             raise OutputClosedError from None
 
@@ -82,6 +120,25 @@ def is_terminal(descriptor: int) -> bool:
         return os.isatty(descriptor)
     except OSError:
         return False
+
+
+def _wait(descriptor: int, event: int, seconds: float | None) -> bool:
+    """Whether something can be done with a descriptor within so many seconds; None: as long as it takes."""
+    poll = select.poll()
+    poll.register(descriptor, event)
+    return bool(poll.poll(None if seconds is None else 1000 * seconds))
+
+
+def occupy_standard_descriptors() -> None:
+    """Let nothing that is opened later become what 0, 1 or 2 are, where one of them was closed (``>&-``).
+
+    A table that is written would have our complaints in it. What stands there now can be used for nothing.
+    """
+    for descriptor, flags in ((0, os.O_WRONLY), (1, os.O_RDONLY), (2, os.O_RDONLY)):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, flags), True)  # noqa: FBT003  # for the processes of a build
 
 
 def complain(program: str, sentence: str) -> None:

@@ -166,7 +166,7 @@ def _read(path: str) -> bytes:
 @contextlib.contextmanager
 def progress() -> Iterator[Callable[[int, int], None]]:
     """A progress bar on a terminal, nothing elsewhere."""
-    if not sys.stderr.isatty():
+    if not os.isatty(2):  # ``sys.stderr`` is None where it was closed
         yield lambda _done, _total: None
         return
     # Only here: importing rich takes 40 ms.

@@ -363,6 +363,8 @@ class Images:
                 opened = open_file(candidate.path)
             except AnnotateError as error:
                 opened = error
+            except MemoryError:
+                opened = UnreadableFileError(candidate.path, "cannot be read: not enough memory")
             self._opened[candidate.path] = opened
             result = str(opened) if isinstance(opened, AnnotateError) else "opened"
             self._note(

@@ -48,7 +48,7 @@ class LineScanner:
         self._max_line = max_line
         self._marks = marks
         self._pending: list[bytes] = []
-        self._pending_size = 0
+        self.pending_size = 0  #: bytes of an unfinished line that were taken and have not come out
         self._inside_long_line = False
         self._long_line_end: bytes | None = b""  # of what was passed through: a mark may be cut by the end of a chunk
         self._attentive_until = first_attention
@@ -78,18 +78,18 @@ class LineScanner:
                 self._pending.append(chunk[:end])
                 whole = b"".join(self._pending)
                 self._pending.clear()
-                self._pending_size = 0
+                self.pending_size = 0
             else:
                 whole = chunk[:end]
             chunk = chunk[end:]
             yield from self._split(whole)
         if chunk:
             self._pending.append(chunk)
-            self._pending_size += len(chunk)
-            if self._pending_size > self._max_line:
+            self.pending_size += len(chunk)
+            if self.pending_size > self._max_line:
                 data = b"".join(self._pending)
                 self._pending.clear()
-                self._pending_size = 0
+                self.pending_size = 0
                 self._inside_long_line = True
                 self._long_line_end = b""
                 self._before = b""
@@ -100,7 +100,7 @@ class LineScanner:
         """End of the input: yield an unterminated last line."""
         rest = b"".join(self._pending)
         self._pending.clear()
-        self._pending_size = 0
+        self.pending_size = 0
         if rest:
             yield from self._split(rest)
         if rest or self._inside_long_line:
