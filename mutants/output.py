@@ -65,7 +65,7 @@ FAULTS = (
         "what a pipe does not take at once is lost",
         "cli/streams.py",
         "view = view[os.write(self._descriptor, view) :]",
-        "os.write(self._descriptor, view)\n                break",
+        "os.write(self._descriptor, view)\n                    break",
         "write takes all of it, nearly always",
         ("test_cli_annotate.py", "test_live.py"),
     ),
