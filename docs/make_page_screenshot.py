@@ -39,6 +39,7 @@ def main() -> int:
             sys.executable,
             "-m",
             "annotate",
+            "--triage",
             "--format",
             "html",
             "-k",
