@@ -13,11 +13,11 @@ import zlib
 from typing import TYPE_CHECKING
 
 import pytest
+from annotate.limits import MAX_DECOMPRESSED
 from elf_writer import ElfSpec, SectionSpec, write_elf
 from fake_world import build_kernel, build_module
 
 from annotate.debuginfo.compression import (
-    MAX_SIZE,
     CompressedSection,
     decompress_file,
     decompress_section,
@@ -164,7 +164,7 @@ def test_a_compression_header_of_any_class_and_byte_order_is_read(bits: int, byt
         (header(1, len(CONTENTS)) + zlib.compress(CONTENTS)[:40], "when decompressed"),
         (header(1, len(CONTENTS)) + b"\xff" * 40, "compressed contents"),
         (header(1, 1 << 40) + zlib.compress(CONTENTS), "at most"),
-        (header(2, MAX_SIZE + 1) + b"(\xb5/\xfd", "at most"),
+        (header(2, MAX_DECOMPRESSED + 1) + b"(\xb5/\xfd", "at most"),
         (b"\1\0\0", "a compression header of 24 bytes"),
     ],
 )

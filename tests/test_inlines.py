@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import dwarf_writer as w
 import pytest
+from annotate.limits import MAX_DEPTH
 from dwarf_writer import (
     COPY,
     END_SEQUENCE,
@@ -29,7 +30,6 @@ from dwarf_writer import (
 from elf_writer import SymbolSpec
 
 from annotate.debuginfo.elf import ElfFile
-from annotate.debuginfo.limits import MAX_DEPTH
 from annotate.debuginfo.unitindex import UnitIndex
 from annotate.model import LinkAddr
 

@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parent.parent / "annotate"
 
 #: From the ground up; a room imports from lower floors and from itself.
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("annotate", "annotate.errors", "annotate.model", "annotate.leb128", "annotate.buffer"),
+    ("annotate", "annotate.errors", "annotate.model", "annotate.leb128", "annotate.buffer", "annotate.limits"),
     ("annotate.log", "annotate.symbols", "annotate.maintainers", "annotate.debuginfo", "annotate.tables"),
     ("annotate.resolve", "annotate.summary", "annotate.memory", "annotate.triage", "annotate.disassembly"),
     ("annotate.reader", "annotate.lookahead"),

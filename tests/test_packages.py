@@ -26,9 +26,9 @@ import pytest
 from fake_world import BUILD_ID, build_kernel, build_module, extent
 from package_writer import END, cpio, deb, described_rpm, info, rpm, stripped, tar
 
+from annotate import limits
 from annotate.cache import TableCache
 from annotate.errors import AnnotateError, DamagedFileError, NoDebugInfoError, UnsupportedFileError
-from annotate.kernel import members as limits
 from annotate.kernel.archives import is_package, members
 from annotate.kernel.build import Options, build, sources_in
 from annotate.kernel.locate import is_kernel_name, module_name
@@ -641,7 +641,7 @@ def test_links_of_a_package_are_never_made_or_followed(tmp_path: Path) -> None:
 
 
 def test_more_members_than_any_package_has_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "MOST_MEMBERS", 10)
+    monkeypatch.setattr(limits, "MAX_MEMBERS", 10)
     for data in (deb(tar([(info(f"{n}.txt"), b"") for n in range(20)])), rpm(cpio(b"a") * 20 + END)):
         path = tmp_path / "p"
         path.write_bytes(data)

@@ -14,7 +14,6 @@
     lineprogram.py    .debug_line -> columns of rows: a hot loop
     inlines.py        .debug_info -> inlined call chains: the other hot loop
     paths.py          DWARF paths -> paths in the kernel tree
-    limits.py         bounds on what a file can make these do
     dwarf.py          all of these together: address -> locations
     image.py          elf + symbols + dwarf: one kernel or one module that can be asked
 

@@ -20,8 +20,8 @@ from annotate.debuginfo.attributes import (
     FORM_REF4,
     Encoding,
 )
-from annotate.debuginfo.limits import MAX_ABBREVIATIONS
 from annotate.leb128 import read_sleb, read_uleb, write_uleb
+from annotate.limits import MAX_ABBREVIATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -1,6 +1,6 @@
 """Compressed sections and compressed files: gABI "Section Compression", the older ``.zdebug_`` form, .xz, .gz and .zst.
 
-What comes out is bounded before it is made: by the size that a section declares, and by ``MAX_SIZE`` in any case.
+What comes out is bounded before it is made: by the size that a section declares, and by ``MAX_DECOMPRESSED`` anyway.
 """
 
 from __future__ import annotations
@@ -10,17 +10,12 @@ import zlib
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from annotate.errors import DamagedFileError, UnsupportedFileError
+from annotate.limits import MAX_DECOMPRESSED, MAX_DEFLATE_RATIO, MAX_XZ_MEMORY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ELFCOMPRESS_ZLIB, ELFCOMPRESS_ZSTD = 1, 2
-
-#: No section and no module comes near it: the largest .debug_info of a distribution's kernel has about 0.3 GB.
-MAX_SIZE = 1 << 31
-
-#: deflate cannot do better than this; a header that claims more is damaged, and is not believed with memory.
-_MAX_DEFLATE_RATIO = 1032
 
 #: How compressed files begin.
 _GZIP, _XZ, _ZSTD, _BZIP2 = b"\x1f\x8b", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd", b"BZh"
@@ -70,9 +65,9 @@ def decompress_section(section: CompressedSection) -> bytes:
         method, size, start = fields[0], fields[2 if section.bits == 64 else 1], header.size
     if method not in (ELFCOMPRESS_ZLIB, ELFCOMPRESS_ZSTD):
         raise UnsupportedFileError(source, f"section {name} is compressed with method {method}")
-    limit = _MAX_DEFLATE_RATIO * len(data) + 64 if method == ELFCOMPRESS_ZLIB else MAX_SIZE
-    if size > min(limit, MAX_SIZE):
-        raise DamagedFileError(source, name, 0, f"at most {min(limit, MAX_SIZE)} bytes of contents", f"{size}")
+    limit = MAX_DEFLATE_RATIO * len(data) + 64 if method == ELFCOMPRESS_ZLIB else MAX_DECOMPRESSED
+    if size > min(limit, MAX_DECOMPRESSED):
+        raise DamagedFileError(source, name, 0, f"at most {min(limit, MAX_DECOMPRESSED)} bytes of contents", f"{size}")
     try:
         decompressor = zlib.decompressobj() if method == ELFCOMPRESS_ZLIB else _zstd(source, f"section {name}")
         result = decompressor.decompress(data[start:], size + 1)
@@ -95,13 +90,13 @@ def decompress_file(data: bytes, source: str) -> bytes:
     elif data.startswith(_XZ):
         import lzma
 
-        decompressor = lzma.LZMADecompressor(memlimit=1 << 29)
+        decompressor = lzma.LZMADecompressor(memlimit=MAX_XZ_MEMORY)
     elif data.startswith(_ZSTD):
         decompressor = _zstd(source, "the file")
     else:
         return data
     try:
-        result = decompressor.decompress(data, MAX_SIZE)
+        result = decompressor.decompress(data, MAX_DECOMPRESSED)
     except Exception as error:  # each library has errors of its own
         raise DamagedFileError(source, "", 0, "a compressed file", f"{error}") from error
     if not decompressor.eof:
@@ -185,7 +180,7 @@ def _stream_decompressor(start: bytes, source: str) -> _StreamDecompressor | Non
     if start.startswith(_XZ):
         import lzma
 
-        return lzma.LZMADecompressor(memlimit=1 << 29)
+        return lzma.LZMADecompressor(memlimit=MAX_XZ_MEMORY)
     if start.startswith(_BZIP2):
         import bz2
 

@@ -12,8 +12,8 @@ import struct
 from typing import TYPE_CHECKING, NamedTuple
 
 from annotate.debuginfo.compression import CompressedSection, decompress_section
-from annotate.debuginfo.limits import MAX_SECTION_NAME, MAX_SECTIONS
 from annotate.errors import DamagedFileError, UnrecognisedFileError
+from annotate.limits import MAX_SECTION_NAME, MAX_SECTIONS
 
 if TYPE_CHECKING:
     from annotate.buffer import Buffer

@@ -47,8 +47,8 @@ from annotate.debuginfo.attributes import (
     FORM_REF_SUP8,
     FORM_REF_UDATA,
 )
-from annotate.debuginfo.limits import MAX_DEPTH, MAX_REFERENCES
 from annotate.leb128 import read_uleb
+from annotate.limits import MAX_DEPTH, MAX_REFERENCES
 
 if TYPE_CHECKING:
     from annotate.debuginfo.abbreviations import Abbreviation

@@ -32,8 +32,8 @@ from annotate.debuginfo.attributes import (
     FORM_REF8,
 )
 from annotate.debuginfo.inlines import function_name, read_call, skip_attributes, skip_entry
-from annotate.debuginfo.limits import MAX_DEPTH
 from annotate.leb128 import read_uleb
+from annotate.limits import MAX_DEPTH
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,9 +10,9 @@ import struct
 from typing import TYPE_CHECKING, NamedTuple
 
 from annotate.debuginfo.attributes import FORM_LINE_STRP, FORM_UDATA, Encoding
-from annotate.debuginfo.limits import MAX_LINE_PROGRAM
 from annotate.errors import DamagedFileError
 from annotate.leb128 import read_uleb
+from annotate.limits import MAX_LINE_PROGRAM
 
 if TYPE_CHECKING:
     from annotate.debuginfo.relocate import DebugSection

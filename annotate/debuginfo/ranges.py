@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from annotate.debuginfo.limits import MAX_RANGES
 from annotate.leb128 import read_uleb
+from annotate.limits import MAX_RANGES
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -32,11 +32,11 @@ from annotate.debuginfo.attributes import (
     FORM_STRX4,
     Encoding,
 )
-from annotate.debuginfo.limits import MAX_RANGES_OF_UNIT, MAX_UNIT
 from annotate.debuginfo.ranges import read_range_list, read_rnglist
 from annotate.debuginfo.relocate import DebugSection
 from annotate.errors import DamagedFileError
 from annotate.leb128 import read_uleb
+from annotate.limits import MAX_RANGES_OF_UNIT, MAX_UNIT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

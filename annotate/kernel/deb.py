@@ -6,8 +6,8 @@ import struct
 import tarfile
 from typing import IO, TYPE_CHECKING, cast
 
+from annotate import limits
 from annotate.errors import DamagedFileError
-from annotate.kernel import members
 from annotate.kernel.members import PIECE, Member, check, cut, no_file, too_many
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def tar_members(stream: Stream, is_wanted: Callable[[str], bool], path: str) -> 
     """The regular files whose name is wanted."""
     try:
         with tarfile.open(fileobj=cast("IO[bytes]", stream), mode="r|", bufsize=PIECE, tarinfo=_StrictInfo) as archive:
-            for _ in range(members.MOST_MEMBERS):
+            for _ in range(limits.MAX_MEMBERS):
                 info = archive.next()
                 if info is None:
                     return

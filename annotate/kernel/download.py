@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from annotate import __version__
 from annotate.errors import DownloadError, InterruptedDownloadError, ServerSilentError
+from annotate.limits import LEAST_PROGRESS, MAX_REDIRECTS
 
 if TYPE_CHECKING:
     import socket
@@ -36,9 +37,6 @@ if TYPE_CHECKING:
 
     Progress = Callable[[int, int | None], None]
 
-MAX_REDIRECTS = 5
-#: What a server must send within each ``Limits.timeout``: debuginfod-client-config(7), DEBUGINFOD_TIMEOUT.
-LEAST_PROGRESS = 100 * 1024
 _PIECE = 64 * 1024
 _REDIRECTS = (301, 302, 303, 307, 308)
 #: Asked for with X-DEBUGINFOD-MAXSIZE, a debuginfod says this of a larger file.

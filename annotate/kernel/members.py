@@ -1,6 +1,6 @@
 """What is common to the archives in packages: members that are read as a stream, with bounds.
 
-What an archive says is not believed: every size and number has a bound, and no more comes out than ``MOST_EXPANDED``
+What an archive says is not believed: every size and number has a bound, and no more comes out than ``MAX_EXPANSION``
 times the size of the package.
 """
 
@@ -8,23 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from annotate import limits
 from annotate.errors import DamagedFileError
+from annotate.limits import MAX_DESCRIPTION, MAX_EXPANSION, MAX_MEMBER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-#: Members of a package. Those with the sources of a kernel have 80 000.
-MOST_MEMBERS = 1 << 18
-
-#: Bytes of one member. The vmlinux of a distribution has 0.6 GB.
-MOST_OF_MEMBER = 1 << 32
-
-#: How many times its size a package may have when it is unpacked; debug info has about 6. Small ones may have more.
-MOST_EXPANDED = 100
 _EXPANDED_AT_LEAST = 1 << 26
-
-#: Bytes of a name and what describes a member, before its contents.
-_MOST_OF_DESCRIPTION = 1 << 20
 
 #: Bytes that are read at once.
 PIECE = 1 << 18
@@ -45,9 +36,9 @@ class Stream:
         self._pieces = pieces
         self._source = source
         self._rest = memoryview(b"")
-        self._most = max(MOST_EXPANDED * package_size, _EXPANDED_AT_LEAST)
+        self._most = max(MAX_EXPANSION * package_size, _EXPANDED_AT_LEAST)
         self.position = 0
-        self.allowed = _MOST_OF_DESCRIPTION  #: where it ends what may be read for now
+        self.allowed = MAX_DESCRIPTION  #: where it ends what may be read for now
 
     def read_some(self, size: int) -> bytes:
         """At least a byte, nothing at the end."""
@@ -59,9 +50,7 @@ class Stream:
         if self.position > self._most:
             raise DamagedFileError(self._source, "", 0, f"at most {self._most} bytes when unpacked", "more")
         if self.position > self.allowed:
-            raise DamagedFileError(
-                self._source, "", 0, "the next file", f"{_MOST_OF_DESCRIPTION} bytes of something else"
-            )
+            raise DamagedFileError(self._source, "", 0, "the next file", f"{MAX_DESCRIPTION} bytes of something else")
         return bytes(piece)
 
     def read(self, size: int) -> bytes:
@@ -74,7 +63,7 @@ class Stream:
 
     def allow(self, size: int) -> None:
         """So many bytes may be read, and a description behind them."""
-        self.allowed = self.position + size + _MOST_OF_DESCRIPTION
+        self.allowed = self.position + size + MAX_DESCRIPTION
 
 
 def check(path: str, name: str, size: int) -> None:
@@ -82,13 +71,13 @@ def check(path: str, name: str, size: int) -> None:
     parts = name.split("/")
     if ".." in parts or "" in parts or "\0" in name:
         raise DamagedFileError(path, "", 0, "names of files below its root", repr(name))
-    if size > MOST_OF_MEMBER:
+    if size > MAX_MEMBER:
         raise too_large(path, name, size)
 
 
 def too_large(path: str, name: str, size: int) -> DamagedFileError:
     """A member has more bytes than any."""
-    return DamagedFileError(path, "", 0, f"at most {MOST_OF_MEMBER} bytes of {name}", f"{size}")
+    return DamagedFileError(path, "", 0, f"at most {MAX_MEMBER} bytes of {name}", f"{size}")
 
 
 def no_file(path: str, name: str) -> DamagedFileError:
@@ -103,4 +92,4 @@ def cut(path: str, name: str) -> DamagedFileError:
 
 def too_many(path: str) -> DamagedFileError:
     """There are more members than in any package."""
-    return DamagedFileError(path, "", 0, f"at most {MOST_MEMBERS} files", "more")
+    return DamagedFileError(path, "", 0, f"at most {limits.MAX_MEMBERS} files", "more")

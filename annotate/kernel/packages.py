@@ -19,6 +19,7 @@ from annotate.kernel.archives import is_package, members
 from annotate.kernel.build import Source, build
 from annotate.kernel.images import open_elf
 from annotate.kernel.locate import is_kernel_name, module_name
+from annotate.limits import MAX_WAITING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -32,10 +33,6 @@ __all__ = ["Unpacker", "is_package", "table_of_package", "workspace"]
 
 #: Bytes of modules that are unpacked at once.
 GROUP = 1 << 28
-
-#: Bytes of modules that wait unpacked for the kernel, which teaches a table's codes and comes last in an .rpm. Those
-#: that find no room are read in a second pass.
-MOST_WAITING = 1 << 31
 
 _ELF = b"\x7fELF"
 
@@ -57,7 +54,7 @@ class Unpacker:
     """
 
     def __init__(
-        self, folder: str, advance: Callable[[int, int], None], *, group: int = GROUP, most_waiting: int = MOST_WAITING
+        self, folder: str, advance: Callable[[int, int], None], *, group: int = GROUP, most_waiting: int = MAX_WAITING
     ) -> None:
         self._folder = folder
         self._advance = advance

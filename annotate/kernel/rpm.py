@@ -9,8 +9,8 @@ from __future__ import annotations
 import struct
 from typing import IO, TYPE_CHECKING, NamedTuple
 
+from annotate import limits
 from annotate.errors import DamagedFileError
-from annotate.kernel import members
 from annotate.kernel.members import PIECE, Member, check, cut, no_file, too_many
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ _HEADER_MAGIC = b"\x8e\xad\xe8\x01"
 
 _CPIO_SIZE, _CPIO_MAGICS, _CPIO_END = 110, (b"070701", b"070702"), b"TRAILER!!!"
 _CPIO_FIELDS = struct.Struct(">13I")  # as hexadecimal digits
-#: Bytes of a header that is read, and of the name of a folder in it.
-_MOST_OF_HEADER, _MOST_OF_NAME = 1 << 26, 1 << 12
+#: Bytes of the name of a folder in a header.
+_MOST_OF_NAME = 1 << 12
 
 _STRIPPED_SIZE, _STRIPPED_MAGIC = 14, b"07070X"
 
@@ -77,14 +77,14 @@ _FORMATS = {3: "H", 4: "I", 5: "Q"}
 def read_files(file: IO[bytes], offset: int, path: str) -> Files:
     """What the header at an offset says of the files. Of names of one file the last has its contents."""
     count, size = _read_header(file, offset, path)
-    if max(count * _ENTRY.size, size) > _MOST_OF_HEADER:
-        raise DamagedFileError(path, "", offset, f"a header of at most {_MOST_OF_HEADER} bytes", f"{size}")
+    if max(count * _ENTRY.size, size) > limits.MAX_RPM_HEADER:
+        raise DamagedFileError(path, "", offset, f"a header of at most {limits.MAX_RPM_HEADER} bytes", f"{size}")
     index, store = file.read(count * _ENTRY.size), file.read(size)
     texts: dict[int, list[bytes]] = {}
     numbers: dict[int, tuple[int, ...]] = {}
     try:
         for tag, kind, start, number in _ENTRY.iter_unpack(index):
-            if tag in (_NAMES, _FOLDERS, *_NUMBERS) and number > members.MOST_MEMBERS:
+            if tag in (_NAMES, _FOLDERS, *_NUMBERS) and number > limits.MAX_MEMBERS:
                 raise ValueError("more files than any package has")
             if tag in (_NAMES, _FOLDERS):
                 texts[tag] = store[start:].split(b"\0", number)[:number]
@@ -112,7 +112,7 @@ def cpio_members(
 ) -> Iterator[Member]:
     """The regular files whose name is wanted. ``files`` is asked where the archive does not name them."""
     listed: Files | None = None
-    for _ in range(members.MOST_MEMBERS):
+    for _ in range(limits.MAX_MEMBERS):
         stream.allow(0)
         start = stream.position
         header = stream.read(_STRIPPED_SIZE)

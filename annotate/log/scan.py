@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from annotate.limits import MAX_LINE
 from annotate.model import LogBlock, LogPassage
 
 if TYPE_CHECKING:
@@ -26,10 +27,6 @@ _FACTS = (b"Linux version ", b"Kernel Offset: ")
 ATTENTION = 1 << 12
 ATTENTION_TO_DUMPS = 1 << 10
 FIRST_ATTENTION = 1 << 18
-
-#: A line longer than this passes through unread. It bounds what is held back; the longest real line that held frames
-#: (a whole /proc/PID/stack on one line) has about 4 000 bytes.
-MAX_LINE = 1 << 20
 
 #: Of the line before a passage, as much as a frame that began there may need.
 _BEFORE = 4096

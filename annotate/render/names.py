@@ -8,16 +8,14 @@ import sys
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from annotate.limits import MAX_DEMANGLING, MAX_MANGLED
+
 if TYPE_CHECKING:
     from types import FrameType
 
 #: Both manglings of rustc: v0, and the legacy one that ends in a hash.
 _RUST = re.compile(r"_R[A-Za-z0-9_.$]+|_ZN[A-Za-z0-9_.$]+17h[0-9a-f]{16}E(?:\.[\w.]+)?")
 _HASH = re.compile(r"::h[0-9a-f]{16}$")
-
-#: A name may refer back to parts of itself, and so grow without bound; a real one takes a few hundred calls.
-_MAX_CALLS = 20_000
-_MAX_LENGTH = 4096
 
 
 class _TooLongError(BaseException):
@@ -37,7 +35,7 @@ def readable(name: str) -> str:
     def count(_frame: FrameType, _event: str, _argument: object) -> None:
         nonlocal calls
         calls += 1
-        if calls > _MAX_CALLS:
+        if calls > MAX_DEMANGLING:
             raise _TooLongError
 
     previous = sys.getprofile()
@@ -53,4 +51,4 @@ def readable(name: str) -> str:
     finally:
         sys.setprofile(previous)
     text = _HASH.sub("", text)
-    return text if 0 < len(text) <= _MAX_LENGTH else name
+    return text if 0 < len(text) <= MAX_MANGLED else name
