@@ -310,32 +310,43 @@ def test_where_memory_runs_out_within_the_filter_the_rest_passes_as_it_is(
 # Logs of any size.
 
 
+#: Starts a command from a small process: the kernel counts the memory of whoever starts one as its own, until then.
+LAUNCHER = """
+import os, sys
+child = os.posix_spawnp(sys.argv[2], sys.argv[2:], os.environ)
+_, status, usage = os.wait4(child, 0)
+with open(sys.argv[1], "w") as file:
+    print(os.waitstatus_to_exitcode(status), usage.ru_maxrss, file=file)
+"""
+
+
 def measured(log: Path | None, chunks: Iterator[bytes] | None, *arguments: str | Path) -> tuple[str, int, int]:
     """The hash and size of what comes out, and the peak memory of the filter in bytes."""
     command = [*COMMAND, *map(str, arguments), *([str(log)] if log is not None else [])]
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE if chunks is not None else subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        env=ENVIRONMENT,
-    )
-    assert process.stdout is not None
-    writer = None
-    if chunks is not None:
-        assert process.stdin is not None
-        writer = threading.Thread(target=pump, args=(process.stdin, chunks))
-        writer.start()
-    digest, size = hashlib.blake2b(), 0
-    while data := os.read(process.stdout.fileno(), 1 << 20):
-        digest.update(data)
-        size += len(data)
-    if writer is not None:
-        writer.join()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    process.stdout.close()
-    assert process.returncode == 0
-    return digest.hexdigest(), size, usage.ru_maxrss * 1024
+    with tempfile.NamedTemporaryFile("r") as figures:
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", LAUNCHER, figures.name, *command],
+            stdin=subprocess.PIPE if chunks is not None else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            env=ENVIRONMENT,
+        )
+        assert process.stdout is not None
+        writer = None
+        if chunks is not None:
+            assert process.stdin is not None
+            writer = threading.Thread(target=pump, args=(process.stdin, chunks))
+            writer.start()
+        digest, size = hashlib.blake2b(), 0
+        while data := os.read(process.stdout.fileno(), 1 << 20):
+            digest.update(data)
+            size += len(data)
+        if writer is not None:
+            writer.join()
+        process.stdout.close()
+        assert process.wait() == 0
+        status, peak = map(int, figures.read().split())
+    assert status == 0
+    return digest.hexdigest(), size, peak * 1024
 
 
 def hash_of(chunks: Iterator[bytes]) -> str:
