@@ -68,7 +68,7 @@ MAX_EXPANSION = 100
 #: Bytes of a name and what describes a member, before its contents.
 MAX_DESCRIPTION = 1 << 20
 
-#: Bytes of the header of an .rpm. That of a kernel's debug package has 1 MB.
+#: Bytes of the header of an .rpm, which lists its files.
 MAX_RPM_HEADER = 1 << 26
 
 #: Bytes of modules that wait unpacked for the kernel, which teaches a table's codes and comes last in an .rpm. Those

@@ -28,8 +28,10 @@ SIZES, CALLS = 0, 1
 STEP_SAME, STEP, ENTER_ONE, ENTER, ENTER_FILES, ELSEWHERE, NOTHING = range(240, 247)
 FIRST_ESCAPE = STEP_SAME
 
-#: Inflated bytes of one block. The largest of a Debian kernel has 60 KB; a MAINTAINERS file has 0.9 MB.
+#: Inflated bytes of one block. The largest of a Debian kernel has 60 KB.
 MAX_BLOCK = 1 << 20
+
+#: Bytes of a MAINTAINERS file. The kernel's has 0.9 MB.
 MAX_TEXT = 1 << 24
 
 #: Bytes of a number in a column.
