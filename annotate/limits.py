@@ -91,3 +91,20 @@ MAX_MANGLED = 4096
 #: Calls that demangling one name may take: it may refer back to parts of itself, and so grow without bound. A real one
 #: takes a few hundred.
 MAX_DEMANGLING = 20_000
+
+# The triage, and what is shown of sources.
+
+#: Steps that are kept of the trace of a report. The longest real one has about 120.
+MAX_STEPS = 256
+
+#: Callers whose reports are open at a time.
+MAX_OPEN_REPORTS = 64
+
+#: Crashes that are kept of a run; of the others only the number is known.
+MAX_CRASHES = 1000
+
+#: Repeats in an expression of MAINTAINERS. The kernel's has three at most.
+MAX_REPEATS = 3
+
+#: Bytes of a source file. The longest of a kernel, headers of registers that are generated, have 25 MB and no code.
+MAX_SOURCE = 1 << 23

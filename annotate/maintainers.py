@@ -20,6 +20,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from annotate.errors import UnrecognisedFileError
+from annotate.limits import MAX_REPEATS
 from annotate.model import Subsystem
 
 if TYPE_CHECKING:
@@ -42,7 +43,6 @@ _GLOB_PIECE = re.compile(r"\[\^?(?:-|\w-\w|[\w.,+])(?:\w-\w|[\w.,+])*\]|[^\[?]+|
 #: path of more than 140 characters. A repeated group could take forever, and perl alone has ``[[:alpha:]]``.
 _NOT_FOLLOWED = re.compile(r"\)[*+{]|\[:")
 _REPEAT = re.compile(r"[*+{]")
-_MOST_REPEATS = 3
 _LONGEST_PATH = 256
 
 
@@ -233,7 +233,7 @@ def _translated(piece: str, anything: str) -> str:
 @lru_cache(1024)
 def _name_expression(text: str) -> re.Pattern[str] | None:
     """The expression of ``N:``; None where it cannot be followed."""
-    if len(text) > _LONGEST_PATH or len(_REPEAT.findall(text)) > _MOST_REPEATS or _NOT_FOLLOWED.search(text):
+    if len(text) > _LONGEST_PATH or len(_REPEAT.findall(text)) > MAX_REPEATS or _NOT_FOLLOWED.search(text):
         return None
     return _compiled(text)
 

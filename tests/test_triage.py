@@ -20,11 +20,11 @@ from hypothesis import strategies as st
 
 from annotate.annotator import Annotator, LogFacts
 from annotate.errors import UnrecognisedFileError
+from annotate.limits import MAX_CRASHES, MAX_STEPS
 from annotate.maintainers import read_maintainers
 from annotate.model import Crash, LogBlock
 from annotate.triage import triager as triager_module
 from annotate.triage.plumbing import Plumbing
-from annotate.triage.reports import MAX_STEPS
 from annotate.triage.trace import bare_name, signature_name, tree_path
 from annotate.triage.triager import Triager
 from annotate.triage.written import entries_of
@@ -387,9 +387,9 @@ def test_crashes_beyond_what_is_kept_are_counted() -> None:
     triager = Triager(plumbing())
     block = LogBlock(b"general protection fault: 0000 [#1] SMP\nRIP: 0010:f_%d+0x1/0x20\n---[ end trace 1 ]---\n")
     more = 5
-    for _ in range(triager_module.MAX_CRASHES + more):
+    for _ in range(MAX_CRASHES + more):
         triager.take("a.log", block)
-    assert len(triager.crashes()) == triager_module.MAX_CRASHES
+    assert len(triager.crashes()) == MAX_CRASHES
     assert triager.overflow == more
 
 

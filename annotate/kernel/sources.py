@@ -12,12 +12,11 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from annotate.errors import UnreadableFileError
+from annotate.limits import MAX_SOURCE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-#: Bytes. The longest files of a kernel, headers of registers that are generated, have 25 MB and no code.
-_MAX_SIZE = 8 << 20
 #: Files whose lines are kept. A trace names about 20.
 _KEPT = 32
 
@@ -66,13 +65,13 @@ class SourceTree:
             return None
         if not path.startswith(os.path.join(self._root, "")):
             return None
-        return path if stat.S_ISREG(status.st_mode) and status.st_size <= _MAX_SIZE else None
+        return path if stat.S_ISREG(status.st_mode) and status.st_size <= MAX_SOURCE else None
 
 
 def _read_lines(path: str) -> Sequence[bytes]:
     """The lines without their ends; none where the file cannot be read."""
     try:
         with open(path, "rb") as file:
-            return file.read(_MAX_SIZE).removesuffix(b"\n").split(b"\n")
+            return file.read(MAX_SOURCE).removesuffix(b"\n").split(b"\n")
     except OSError:
         return ()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from annotate.limits import MAX_OPEN_REPORTS, MAX_STEPS
 from annotate.log.message import find_message
 from annotate.triage.titles import Kind, Title, ends_another, read_title
 from annotate.triage.trace import Step, steps_of_chain, tree_path
@@ -21,14 +22,11 @@ if TYPE_CHECKING:
     from annotate.model import Resolution
     from annotate.triage.written import Entry
 
-#: Steps that are kept of a report, and lines without any after which it is over.
-MAX_STEPS = 256
+#: Lines without a step after which a report is over.
 _PATIENCE = 150
 #: Lines between title lines of one report, and behind a report in which a panic is its end.
 _TITLES_APART = 30
 _AFTERMATH = 500
-#: Callers whose reports are open at a time.
-_MAX_OPEN = 64
 
 #: Behind these the entries are of something else: who allocated it, who holds locks, other CPUs.
 _ASIDE = re.compile(
@@ -266,7 +264,7 @@ class Reports:
         key = (caller, title.cpu, title.task)
         if key in self._open:
             self._close(key)
-        if len(self._open) >= _MAX_OPEN:
+        if len(self._open) >= MAX_OPEN_REPORTS:
             self._close(next(iter(self._open)))
         report = self._open[key] = Report(title, line)
         self._current[caller] = key

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from annotate.limits import MAX_CRASHES
 from annotate.model import AnnotatedLine, Crash
 from annotate.triage.guilty import choose
 from annotate.triage.reports import Reports, place_of_title
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
     from annotate.model import LogBlock, Repeats, Resolution, Subsystem
     from annotate.triage.plumbing import Plumbing
     from annotate.triage.reports import Report
-
-#: Crashes that are kept of a run; of the others only the number is known.
-MAX_CRASHES = 1000
 
 #: Files that are listed of a trace.
 _MAX_FILES = 20
