@@ -13,7 +13,6 @@ import zlib
 from typing import TYPE_CHECKING
 
 import pytest
-from annotate.limits import MAX_DECOMPRESSED
 from elf_writer import ElfSpec, SectionSpec, write_elf
 from fake_world import build_kernel, build_module
 
@@ -26,6 +25,7 @@ from annotate.debuginfo.compression import (
 from annotate.debuginfo.elf import SHF_COMPRESSED, ElfFile
 from annotate.errors import DamagedFileError, NoDebugInfoError, UnsupportedFileError
 from annotate.kernel.images import open_image
+from annotate.limits import MAX_DECOMPRESSED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

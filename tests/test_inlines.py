@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 import dwarf_writer as w
 import pytest
-from annotate.limits import MAX_DEPTH
 from dwarf_writer import (
     COPY,
     END_SEQUENCE,
@@ -31,6 +30,7 @@ from elf_writer import SymbolSpec
 
 from annotate.debuginfo.elf import ElfFile
 from annotate.debuginfo.unitindex import UnitIndex
+from annotate.limits import MAX_DEPTH
 from annotate.model import LinkAddr
 
 if TYPE_CHECKING:

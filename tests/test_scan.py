@@ -6,11 +6,11 @@ from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
-from annotate.limits import MAX_LINE
 from fake_world import sample_logs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from annotate.limits import MAX_LINE
 from annotate.log.scan import ATTENTION, ATTENTION_TO_DUMPS, FIRST_ATTENTION, MARKS, LineScanner
 from annotate.model import LogBlock, LogPassage
 
