@@ -99,6 +99,7 @@ def build(
     written, and what ``groups`` raises.
     """
     builder = _Builder(options, advance, sum(_size(source.path) for source in sources))
+    _images.clear()
     _tokenizers.clear()  # the path may stand for another file than in the build before
     with _without_collection(), replacing(output) as file:
         with _pool(options.jobs) as pool:
@@ -175,6 +176,8 @@ class _Builder:
     def _encode_in_pieces(self, source: Source, pool: ProcessPoolExecutor | None) -> EncodedImage | None:
         options = self._options
         size = _size(source.path)
+        for _ in range(options.jobs if pool is not None else 0):
+            pool.submit(_prepare, source.path)  # type: ignore[union-attr]
         try:
             drawn, description = _outline(source, options)
         except AnnotateError as error:
@@ -214,19 +217,33 @@ class _Piece(NamedTuple):
     stretches: tuple[Stretch, ...]
 
 
-#: The tokenizer of the file that this process works on, by path and how it was made, and the file.
-_tokenizers: dict[tuple[str, int, bool], tuple[Tokenizer, DebugImage]] = {}
+#: The file that this process works on, by its path.
+_images: dict[str, DebugImage] = {}
+#: Its tokenizer, by path and how it was made.
+_tokenizers: dict[tuple[str, int, bool], Tokenizer] = {}
+
+
+def _prepare(path: str) -> None:
+    """Open a file and read its index of units (70 ms) while its outline is drawn. Runs in a process of the pool."""
+    with contextlib.suppress(AnnotateError):  # who draws the outline meets it, too
+        _image(path).lines.unit_offset(0, 1)
+
+
+def _image(path: str) -> DebugImage:
+    if path not in _images:
+        _images.clear()
+        _images[path] = open_image(path).image
+    return _images[path]
 
 
 def _tokens(piece: _Piece) -> tuple[Tokens, list[AnnotateError]]:
     """The tokens of a piece, and what of the file was found broken so far. Runs in a process of the pool."""
+    image = _image(piece.path)
     key = piece.path, piece.shift, piece.has_inlines
     if key not in _tokenizers:
         _tokenizers.clear()
-        image = open_image(piece.path).image
-        _tokenizers[key] = Tokenizer(image.lines, piece.shift, inlines=piece.has_inlines), image
-    tokenizer, image = _tokenizers[key]
-    tokens = tokenizer.tokens(piece.stretches)
+        _tokenizers[key] = Tokenizer(image.lines, piece.shift, inlines=piece.has_inlines)
+    tokens = _tokenizers[key].tokens(piece.stretches)
     return tokens, image.damage
 
 

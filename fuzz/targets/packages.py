@@ -15,7 +15,7 @@ from package_writer import END, cpio, deb, described_rpm, info, rpm, stripped, t
 
 from annotate.errors import AnnotateError
 from annotate.kernel.archives import is_package, members
-from annotate.kernel.members import MOST_EXPANDED
+from annotate.limits import MAX_EXPANSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +55,7 @@ def check(data: bytes) -> None:
                     assert piece
                     size += len(piece)
                     unpacked += len(piece)
-                    assert unpacked <= max(MOST_EXPANDED * len(data), _AT_LEAST), "a bomb"
+                    assert unpacked <= max(MAX_EXPANSION * len(data), _AT_LEAST), "a bomb"
                 assert size == member.size, f"{member.name} of {member.size} bytes has {size}"
     finally:
         os.close(descriptor)
