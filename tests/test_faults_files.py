@@ -27,7 +27,7 @@ from annotate.annotator import Annotator, LogFacts
 from annotate.cache import TableCache
 from annotate.errors import AnnotateError, ChangedFileError, UnreadableFileError
 from annotate.filebytes import FileBytes, open_bytes
-from annotate.kernel.images import Images, OpenTable, open_file
+from annotate.kernel.images import Images, OpenTable, debug_file_of, open_elf, open_file
 from annotate.kernel.locate import Locator, SearchPlaces
 from annotate.render.plain import PlainRenderer
 from annotate.render.renderer import RenderOptions
@@ -452,6 +452,20 @@ def test_a_debug_file_that_names_no_file_does_not_hang(section: str, kind: str, 
         target.unlink()
         assert result.status in (0, 1)
         assert ANNOTATION.sub(b"", result.output) == FIRST
+
+
+def test_a_file_that_is_removed_while_its_debug_file_is_looked_for_is_no_error(tmp_path: Path) -> None:
+    if shutil.which("objcopy") is None:
+        pytest.skip("no objcopy: install binutils")
+    debug, module = tmp_path / "oopser.debug", tmp_path / "oopser.ko"
+    shutil.copy(MODULE, debug)
+    command = ["objcopy", "--strip-debug", f"--add-gnu-debuglink={debug}", str(MODULE), str(module)]
+    subprocess.run(command, check=True)
+    elf = open_elf(str(module))
+    module.unlink()
+    found = debug_file_of(elf)
+    assert found is not None
+    assert found.source == str(debug)
 
 
 def test_a_tree_with_links_in_a_circle_ends(tmp_path: Path) -> None:

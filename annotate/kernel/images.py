@@ -162,12 +162,19 @@ def debug_file_of(elf: ElfFile) -> ElfFile | None:
         os.path.join(folder, ".debug", name),
         f"/usr/lib/debug{folder}/{name}",
     ):
-        if os.path.isfile(path) and not os.path.samefile(path, elf.source):
+        if os.path.isfile(path) and not _is_same(path, elf.source):
             found = open_elf(path)
             same_build = elf.build_id and elf.build_id == found.build_id
             if same_build or _checksum(found.data) == checksum:
                 return found
     return None
+
+
+def _is_same(path: str, other: str) -> bool:
+    try:
+        return os.path.samefile(path, other)
+    except OSError:
+        return False  # one of them has been removed since
 
 
 def _checksum(data: Buffer) -> int:
