@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from annotate.errors import AnnotateError, DamagedFileError, UnsupportedFileError
 from annotate.filebytes import open_bytes
-from annotate.tables.lineinfo_v1 import KERNEL, MAINTAINERS, MODULE, TableFile, TableImage
+from annotate.tables.versions import KERNEL, MAINTAINERS, MODULE, open_record, open_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from annotate.tables.lineinfo_v1 import Record
+    from annotate.tables.versions import Record, TableFile
 
 #: Bytes of tables that are kept: those of a hundred kernels of a distribution.
 DEFAULT_LIMIT = 1 << 30
@@ -258,7 +258,7 @@ class TableCache:
                 status = os.stat(path)
                 file = _open(path)
                 images = sum(record.kind != MAINTAINERS for record in file.records())
-                release = next((TableImage(file, record).release for record in _main_images(file)), "")
+                release = next((open_record(file, record).release for record in _main_images(file)), "")
             except FileNotFoundError:
                 continue  # another process has pruned it
             except AnnotateError as error:
@@ -365,7 +365,7 @@ def _is_same(descriptor: int, path: str) -> bool:
 
 def _open(path: str) -> TableFile:
     """Raises AnnotateError and OSError."""
-    return TableFile(open_bytes(path), path)
+    return open_table(open_bytes(path), path)
 
 
 def _main_images(file: TableFile) -> Iterator[Record]:
@@ -381,7 +381,7 @@ def _check(path: str, build_id: str) -> None:
     for record in _main_images(file):
         found = record.build_id
         if found == build_id[:_MOST_OF_ID]:
-            TableImage(file, record)  # reads its head
+            open_record(file, record)  # reads its head
             return
     raise DamagedFileError(path, "", 0, f"the table of build id {build_id}", f"that of {found or 'none'}")
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from annotate.debuginfo.generate import Description, contents, outline
 from annotate.debuginfo.tokenizer import Tokenizer
 from annotate.model import LinkAddr
+from annotate.tables import versions
 from annotate.tables.encode import encode_image, learn_codes
-from annotate.tables.lineinfo_v1 import TableFile, TableImage
 from annotate.tables.writer import FileWriter
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from annotate.debuginfo.image import DebugImage
     from annotate.model import Location, Symbol
+    from annotate.tables.versions import TableImage
 
 
 def table_bytes(image: DebugImage, *, inlines: bool = True) -> bytes:
@@ -35,9 +36,9 @@ def table_bytes(image: DebugImage, *, inlines: bool = True) -> bytes:
 
 def open_table(data: bytes) -> TableImage:
     """The only image of a table."""
-    file = TableFile(data, "table")
+    file = versions.open_table(data, "table")
     (record,) = file.records()
-    return TableImage(file, record)
+    return versions.open_record(file, record)
 
 
 def expected_chain(chain: tuple[Location, ...], *, inlines: bool = True) -> tuple[Location, ...]:

@@ -27,7 +27,8 @@ from annotate.kernel.build import Options, Source, build, sources_in
 from annotate.kernel.images import Images, OpenTable, open_file, open_image
 from annotate.kernel.locate import Locator, SearchPlaces
 from annotate.model import KernelId, LinkAddr, Missing
-from annotate.tables.lineinfo_v1 import MAINTAINERS, TableFile, TableImage
+from annotate.tables import versions
+from annotate.tables.versions import MAINTAINERS, TableImage
 from annotate.tables.writer import FileWriter
 
 if TYPE_CHECKING:
@@ -644,7 +645,7 @@ def test_maintainers_are_taken_along(world: World, tmp_path: Path) -> None:
     text.write_bytes(b"Maintainers List\n-------\n" + (b"\n" + entry + b"W:\thttp://example.org\n") * 50)
     output = tmp_path / "t.lineinfo"
     built(world.module, "-o", output, "--maintainers", text, "--jobs", "1")
-    file = TableFile(output.read_bytes(), "t")
+    file = versions.open_table(output.read_bytes(), "t")
     (record,) = file.find(MAINTAINERS, b"")
     assert file.text(record) == file.maintainers() == entry * 50
     assert f"MAINTAINERS: {record.size} bytes" in lines_of("info", output)
@@ -665,7 +666,7 @@ def test_damage_of_the_maintainers_costs_no_line(world: World, tmp_path: Path) -
     built(world.kernel, "-o", sound, "--maintainers", text, "--jobs", "1")
     built(world.kernel, "-o", bare, "--jobs", "1")
     data = bytearray(sound.read_bytes())
-    (record,) = TableFile(bytes(data), "t").find(MAINTAINERS, b"")
+    (record,) = versions.open_table(bytes(data), "t").find(MAINTAINERS, b"")
     data[record.offset + record.size // 2] ^= 0x10
     damaged.write_bytes(data)
     log = world.log()

@@ -19,7 +19,7 @@ from fake_world import BUILD_ID, RELEASE, build_kernel, build_module
 from annotate.cache import TableCache
 from annotate.errors import UnreadableFileError
 from annotate.kernel.build import Options, build, sources_in
-from annotate.tables.lineinfo_v1 import TableFile
+from annotate.tables.versions import open_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -241,7 +241,7 @@ def damage_directory(data: bytearray) -> None:
 
 
 def damage_head(data: bytearray) -> None:
-    record = next(TableFile(bytes(data), "table").records())
+    record = next(open_table(bytes(data), "table").records())
     data[record.offset + 3] ^= 1
 
 
@@ -616,7 +616,7 @@ def test_a_table_of_the_kernel_alone_is_replaced_by_one_with_modules_and_not_the
     path = folder / f"{BUILD_ID}.lineinfo"
     for source, images in ((world.vmlinux, 1), (world.tree, 2), (world.vmlinux, 2)):
         assert run("add", source, "--jobs", "1", folder=folder).returncode == 0
-        assert TableFile(path.read_bytes(), "").count == images
+        assert open_table(path.read_bytes(), "").count == images
 
 
 def test_a_tree_with_several_kernels_becomes_a_table_of_each(tmp_path: Path) -> None:
@@ -638,7 +638,7 @@ def test_a_tree_with_several_kernels_becomes_a_table_of_each(tmp_path: Path) -> 
         done.stderr == f"lineinfo: {tree}/extra/stray.ko: is of none of the kernels that were found with it; left out\n"
     )
     for number in (1, 2):
-        table = TableFile((folder / f"{KERNELS[number - 1]}.lineinfo").read_bytes(), "")
+        table = open_table((folder / f"{KERNELS[number - 1]}.lineinfo").read_bytes(), "")
         assert [record.name for record in table.records()] == [b"", f"in{number}".encode(), f"out{number}".encode()]
 
 
@@ -655,7 +655,7 @@ def test_modules_alone_are_a_table_whichever_of_them_has_a_build_id(world: World
     done = run("add", tmp_path / "modules", "--jobs", "1", folder=tmp_path / "cache")
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{tmp_path}/cache/{'33' * 20}.lineinfo\n", "")
     names = [
-        record.name for record in TableFile((tmp_path / "cache" / f"{'33' * 20}.lineinfo").read_bytes(), "").records()
+        record.name for record in open_table((tmp_path / "cache" / f"{'33' * 20}.lineinfo").read_bytes(), "").records()
     ]
     assert names == [b"a", b"b"]
 

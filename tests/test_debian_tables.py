@@ -25,7 +25,7 @@ from annotate.model import LinkAddr
 
 if TYPE_CHECKING:
     from annotate.debuginfo.image import DebugImage
-    from annotate.tables.lineinfo_v1 import TableImage
+    from annotate.tables.versions import TableImage
 
 pytestmark = pytest.mark.own_process
 

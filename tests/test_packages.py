@@ -33,7 +33,7 @@ from annotate.kernel.archives import is_package, members
 from annotate.kernel.build import Options, build, sources_in
 from annotate.kernel.locate import is_kernel_name, module_name
 from annotate.kernel.packages import Unpacker, table_of_package, workspace
-from annotate.tables.lineinfo_v1 import TableFile, TableImage
+from annotate.tables.versions import open_record, open_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -190,8 +190,8 @@ def test_the_table_of_a_package_is_that_of_the_unpacked_tree(package: Path, worl
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert dump(output) == dump(world.table)
     assert os.listdir(output.parent) == [output.name]
-    file = TableFile(output.read_bytes(), "")
-    made_from = {record.name: TableImage(file, record).made_from for record in file.records()}
+    file = open_table(output.read_bytes(), "")
+    made_from = {record.name: open_record(file, record).made_from for record in file.records()}
     assert made_from[b""] == f"{FOLDER}/vmlinux of {package.name}"
     assert made_from[b"packed"] == f"{FOLDER}/kernel/packed.ko.xz of {package.name}"
     assert set(made_from) == {b"", b"crasher", b"crasher_two", b"packed"}
@@ -212,7 +212,7 @@ def test_the_function_of_a_log_can_be_picked_from_a_package(world: World, tmp_pa
     log.write_text("[ 1.0] Call Trace:\n[ 1.0]  crash_now+0x1/0x10 [crasher]\n")
     done = run("build", package, "-o", tmp_path / "out.lineinfo", "--only-frames", log)
     assert (done.returncode, done.stderr) == (0, "")
-    file = TableFile((tmp_path / "out.lineinfo").read_bytes(), "")
+    file = open_table((tmp_path / "out.lineinfo").read_bytes(), "")
     assert [record.name for record in file.records()] == [b"crasher"]
     assert not list(tmp_path.glob(".unpacked*"))
 
@@ -275,7 +275,7 @@ def test_a_tree_is_still_a_tree_and_a_package_beside_it_is_added(world: World, t
     own = build_module(tmp_path / "own" / "mine.ko", more="y += 99;")
     done = run("build", own, package, "-o", tmp_path / "out.lineinfo")
     assert (done.returncode, done.stderr) == (0, "")
-    names = [record.name for record in TableFile((tmp_path / "out.lineinfo").read_bytes(), "").records()]
+    names = [record.name for record in open_table((tmp_path / "out.lineinfo").read_bytes(), "").records()]
     assert names == [b"", *sorted(names[1:])]
     assert {b"mine", b"crasher_two"} <= set(names)
 
@@ -402,7 +402,7 @@ def test_a_table_of_the_kernel_alone_is_not_taken_for_that_of_its_package(world:
     package = make_deb(world.root, tmp_path / "a.deb", "xz")
     path = table_of_package(str(package), cache, Options(), quiet)
     assert path is not None
-    assert TableFile(Path(path).read_bytes(), "").count == 4
+    assert open_table(Path(path).read_bytes(), "").count == 4
 
 
 def test_the_command_takes_packages_into_the_cache(world: World, tmp_path: Path) -> None:
@@ -477,7 +477,7 @@ def test_a_kill_at_any_moment_leaves_nothing_of_a_package(world: World, tmp_path
         assert process.returncode == -signal.SIGKILL
         unpacked += any(Path(cache.folder).glob("package-*.part/a.deb/**/*.ko*"))
         path = cache.find(BUILD_ID)
-        assert path is None or TableFile(Path(path).read_bytes(), "").count == 4
+        assert path is None or open_table(Path(path).read_bytes(), "").count == 4
     assert unpacked > 1  # else nobody was killed in the middle of it
     path = table_of_package(str(package), cache, Options(), quiet)
     assert path is not None
@@ -637,7 +637,7 @@ def test_links_of_a_package_are_never_made_or_followed(tmp_path: Path) -> None:
     done = run("build", path, "-o", tmp_path / "out.lineinfo")
     assert (done.returncode, done.stderr) == (0, "")
     assert list(outside.iterdir()) == []
-    assert [record.name for record in TableFile((tmp_path / "out.lineinfo").read_bytes(), "").records()] == [b""]
+    assert [record.name for record in open_table((tmp_path / "out.lineinfo").read_bytes(), "").records()] == [b""]
 
 
 def test_more_members_than_any_package_has_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

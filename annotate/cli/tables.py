@@ -17,13 +17,14 @@ from annotate.kernel.images import OpenTable, kind_of, open_file
 from annotate.kernel.packages import Unpacker, is_package, table_of_package, workspace
 from annotate.kernel.wanted import wanted_symbols
 from annotate.maintainers import needed_text, read_maintainers
-from annotate.tables.lineinfo_v1 import MAINTAINERS, VERSION, TableImage
+from annotate.tables.versions import MAINTAINERS, open_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from annotate.kernel.build import Report, Source
     from annotate.kernel.images import Image, OpenFile
+    from annotate.tables.versions import TableImage
 
 PROGRAM = "lineinfo"
 COMMANDS = ("build", "info")
@@ -218,7 +219,7 @@ def _about_table(opened: OpenTable) -> Iterator[str]:
     """What a table holds: the file, each image, and the bytes by part."""
     file = opened.file
     size = os.path.getsize(opened.path)
-    yield f"{opened.path}: lineinfo table, version {VERSION}, {size} bytes, images: {file.count}"
+    yield f"{opened.path}: lineinfo table, version {file.version}, {size} bytes, images: {file.count}"
     parts = dict.fromkeys(_PARTS, 0)
     heads = entries = symbols = stretches = 0
     for record in file.records():
@@ -226,7 +227,7 @@ def _about_table(opened: OpenTable) -> Iterator[str]:
         if record.kind == MAINTAINERS:
             yield f"MAINTAINERS: {record.size} bytes"
             continue
-        image = TableImage(file, record)
+        image = open_record(file, record)
         head = image.head
         for part, bytes_ in zip(
             _PARTS,

@@ -21,8 +21,8 @@ from annotate.kernel.identify import are_builds_apart, kernel_of, with_build_id
 from annotate.kernel.locate import Candidate
 from annotate.model import KernelId, Missing
 from annotate.resolve import Absence
-from annotate.tables import lineinfo_v1
-from annotate.tables.lineinfo_v1 import TableFile, TableImage
+from annotate.tables import versions
+from annotate.tables.versions import TableImage, open_record, open_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from annotate.buffer import Buffer
     from annotate.filebytes import FileBytes
     from annotate.kernel.locate import Locator
+    from annotate.tables.versions import TableFile
 
 
 Image = DebugImage | TableImage | EmbeddedImage
@@ -70,24 +71,24 @@ class OpenTable:
 
     def images(self, module: str) -> Iterator[OpenFile[TableImage]]:
         """The images of a module (of the kernel when ``module`` is empty), one for each build. Raises AnnotateError."""
-        kind = lineinfo_v1.MODULE if module else lineinfo_v1.KERNEL
+        kind = versions.MODULE if module else versions.KERNEL
         name = module.replace("-", "_").encode("utf-8", "surrogateescape")
         yield from map(self.image, self.file.find(kind, name))
 
     def all_images(self) -> Iterator[OpenFile[TableImage]]:
         """All images, the kernel first. Raises AnnotateError."""
-        return (self.image(record) for record in self.file.records() if record.kind != lineinfo_v1.MAINTAINERS)
+        return (self.image(record) for record in self.file.records() if record.kind != versions.MAINTAINERS)
 
     def only_image(self) -> Iterator[OpenFile[TableImage]]:
         """The image, when there is no other."""
-        images = [record for record in self.file.records() if record.kind != lineinfo_v1.MAINTAINERS]
+        images = [record for record in self.file.records() if record.kind != versions.MAINTAINERS]
         return map(self.image, images if len(images) == 1 else ())
 
-    def image(self, record: lineinfo_v1.Record) -> OpenFile[TableImage]:
+    def image(self, record: versions.Record) -> OpenFile[TableImage]:
         """The image of one record. Raises AnnotateError."""
         opened = self._images.get(record.offset)
         if opened is None:
-            image = TableImage(self.file, record)
+            image = open_record(self.file, record)
             opened = self._images[record.offset] = OpenFile(self.path, image, image.release)
         return opened
 
@@ -95,8 +96,8 @@ class OpenTable:
 def open_file(path: str) -> OpenFile[Image] | OpenTable:
     """Open a file, and those that it points to, and read what it is. Raises AnnotateError."""
     data = _open_bytes(path)
-    if data[: len(lineinfo_v1.MAGIC)] == lineinfo_v1.MAGIC:
-        return OpenTable(path, TableFile(data, path))
+    if data[: len(versions.MAGIC)] == versions.MAGIC:
+        return OpenTable(path, open_table(data, path))
     elf = _read_elf(data, path)
     try:
         return _open_debug_image(path, elf)

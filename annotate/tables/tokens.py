@@ -5,7 +5,7 @@ is in is said by how recently the symbol last was in it (0: still the same), so 
 the same few hundred triples make up two thirds of them. Those are packed into one integer each; what does not fit, and
 what brings in a new call, stands in a column of its own.
 
-The format that comes of it is described in ``lineinfo_v1.py``. This module is what its writer and those who make the
+The format that comes of it is described in ``lineinfo_v1``. This module is what its writer and those who make the
 tokens (``debuginfo/generate.py``) share.
 """
 

@@ -45,6 +45,8 @@ class TableFile:
     the directory, whatever else the file holds.
     """
 
+    version = VERSION
+
     def __init__(self, data: Buffer, source: str) -> None:
         self.source = source
         self._data = data
