@@ -21,10 +21,12 @@ from hypothesis import strategies as st
 from annotate.annotator import Annotator, LogFacts
 from annotate.errors import UnrecognisedFileError
 from annotate.limits import MAX_CRASHES, MAX_STEPS
+from annotate.log.message import LineKind, find_message, kind_of
 from annotate.maintainers import read_maintainers
 from annotate.model import Crash, LogBlock
 from annotate.triage import triager as triager_module
 from annotate.triage.plumbing import Plumbing
+from annotate.triage.titles import read_title
 from annotate.triage.trace import bare_name, signature_name, tree_path
 from annotate.triage.triager import Triager
 from annotate.triage.written import entries_of
@@ -84,6 +86,15 @@ def only(log: bytes) -> Crash:
 
 def report(name: str) -> bytes:
     return next(expected.log for expected in REPORTS if expected.name == name)
+
+
+@pytest.mark.parametrize("expected", REPORTS, ids=[expected.name for expected in REPORTS])
+def test_what_is_a_title_here_is_one_to_those_who_retell_a_log(expected: Expected) -> None:
+    """Else ``--format paste`` would leave out what the report is about."""
+    messages = [line[find_message(line).start :] for line in expected.log.split(b"\n")]
+    titles = [message for message in messages if read_title(message.decode("utf-8", "replace")) is not None]
+    assert titles or expected.title is None
+    assert [message for message in titles if kind_of(message) is not LineKind.TITLE] == []
 
 
 def test_nine_of_ten_reports_lead_to_the_file_that_a_maintainer_would_name() -> None:

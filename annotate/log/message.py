@@ -16,8 +16,11 @@ _PREFIX = re.compile(
     rb"(?:"
     # mails and pagers quote
     rb"> ?|\| |[ ]{0,6}\d{1,7} \xe2\x94\x82 "
+    # what notes, grep, pagers and test rigs put in front of printk's time
+    rb"|(?:(?:[ \t]{0,8}\d{1,7}[: ]|[*-] |[\w./-]{1,64}:(?:\d{1,7}:)?|\(XEN\) )[ \t]{0,8}|[ \t]{1,8})"
+    rb"(?=\[ {0,12}\d{1,12}\.\d{1,9}\])"
     # syslog and journal
-    rb"|[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?:\.\d{1,9})? [\w.-]{1,64} kernel: ?"
+    rb"|[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?:\.\d{1,9})? [\w.-]{1,64} kernel(?:\[\d{1,8}\])?: ?"
     rb"|\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[.,]?\d{0,9}(?: ?[+-]\d\d:?\d\d|Z)?(?: [\w.-]{1,64} kernel:)? "
     # /dev/kmsg and extended netconsole
     rb"|\d{1,4},\d{1,20},\d{1,20},-?(?:,(?:caller=(?P<kmsg_caller>[TC]\d{1,10})|[a-z]{1,16}=[\w/]{1,32})){0,8};"
@@ -80,11 +83,11 @@ _TITLES = (
         rb"UBSAN: ",
         rb"Kernel panic ",
         rb"kernel BUG at ",
-        rb"Oops[: ]",
+        rb"(?:[\w/.-]{1,64}\(\d{1,10}\): )?Oops[: \[]",
     ),
     *(
         rb"Internal error: ",
-        rb"Unable to handle ",
+        rb"(?:CPU \d{1,5} )?Unable to handle ",
         rb"general protection fault",
         rb"divide error:",
         rb"invalid opcode:",
@@ -103,8 +106,10 @@ _TITLES = (
         rb"unregister_netdevice: waiting",
         rb"list_(?:add|del) corruption",
         rb"CFI failure",
+        rb"ODEBUG: ",
     ),
-    *(rb"stack guard page", rb"Kernel mode fault", rb"(?:[\w.-]{1,64}: )?page allocation failure", rb"refcount_t: "),
+    *(rb"sysfs: cannot create duplicate ", rb"usercopy: Kernel memory ", rb".{1,80}: Code=\d{1,5} \("),
+    *(rb"stack guard page", rb"Kernel mode fault", rb"(?:.{1,64}: )?page allocation failure", rb"refcount_t: "),
     *(rb"kernel tried to execute", rb"unreferenced object", rb"Alignment trap", rb"SError", rb"Data abort(?! info:)"),
     rb"possible recursive locking",
 )
