@@ -77,14 +77,16 @@ def main() -> int:
             "kernel_table": _table(Path(folder, "kernel.lineinfo"), vmlinux),
             "rounds": options.rounds,
         }
-        sections = {}
         for part in PARTS:
             if part.name in wanted:
                 output = _run(part.arguments.format(**files))
-                sections[part.name] = f"{_shown(part)}\n\n{output.strip()}\n"
-                print(f"## {part.name}\n\n{sections[part.name]}", flush=True)
+                section = f"{_shown(part)}\n\n{output.strip()}\n"
+                print(f"## {part.name}\n\n{section}", flush=True)
+                if options.write:  # at once: what comes later may fail, or be ended
+                    _write(part.name, section)
     if options.write:
-        _write(sections, vmlinux.name, options.rounds)
+        facts = [f"Debian's {vmlinux.name}", *description(), f"{options.rounds} rounds", f"at the end: {yardstick()}"]
+        _write("machine", "".join(f"- {fact}\n" for fact in facts))
     return 0
 
 
@@ -113,18 +115,13 @@ def _shown(part: Part) -> str:
     return "    " + re.sub(r"(.{60,100}?) (?=--)", r"\1 \\\n        ", words)
 
 
-def _write(sections: dict[str, str], kernel: str, rounds: int) -> None:
-    """Replace the sections that were measured, between their markers, and say on what."""
-    text = DOCUMENT.read_text()
-    facts = [f"Debian's {kernel}", *description(), f"{rounds} rounds", f"at the end: {yardstick()}"]
-    where = "".join(f"- {fact}\n" for fact in facts)
-    for name, section in {"machine": where, **sections}.items():
-        begin, end = f"<!-- {name}: begin, made by python -m bench -->\n", f"<!-- {name}: end -->"
-        before, found, rest = text.partition(begin)
-        if not found:
-            raise SystemExit(f"{DOCUMENT}: expected {begin.strip()!r}")
-        text = before + begin + section + "\n" + end + rest.partition(end)[2]
-    DOCUMENT.write_text(text)
+def _write(name: str, section: str) -> None:
+    """Replace what stands between the markers of a section."""
+    begin, end = f"<!-- {name}: begin, made by python -m bench -->\n", f"<!-- {name}: end -->"
+    before, found, rest = DOCUMENT.read_text().partition(begin)
+    if not found:
+        raise SystemExit(f"{DOCUMENT}: expected {begin.strip()!r}")
+    DOCUMENT.write_text(before + begin + section + "\n" + end + rest.partition(end)[2])
 
 
 if __name__ == "__main__":

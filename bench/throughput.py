@@ -31,6 +31,7 @@ import json
 import os
 import pty
 import random
+import re
 import select
 import shutil
 import signal
@@ -94,6 +95,9 @@ class Run(NamedTuple):
     cpu_seconds: float
     peak: int  #: bytes; never below the 10 MB or so of the process that started it
 
+
+#: Colours and links, which a terminal gets.
+CODES = re.compile(rb"\x1b\[[\d;]*m|\x1b\]8;;[^\x1b]*\x1b\\\\")
 
 # Processes.
 
@@ -477,6 +481,7 @@ def _latencies(to: int, back: int) -> list[float]:
             came += os.read(back, 1 << 16)
         if number >= 0:  # the one before says that the process is up
             seconds.append(time.perf_counter() - start)
+        came = CODES.sub(b"", came)
         if not came.startswith(line) or (number % 2 == 0) is (came == line + b"\n"):
             raise RuntimeError(f"{line!r} came back as {came!r}")
         time.sleep(LIVE_PAUSE)
