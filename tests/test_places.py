@@ -314,6 +314,20 @@ def test_the_doctor_takes_a_log_and_says_why_nothing_fits(files: Files, tmp_path
     assert "  nothing fits" in text
 
 
+def test_the_doctor_says_whether_a_server_can_be_asked(tmp_path: Path) -> None:
+    def servers(*arguments: str, urls: str = "") -> list[str]:
+        doctor = run(tmp_path, "doctor", *arguments, program="annotate.cli.lineinfo", DEBUGINFOD_URLS=urls)
+        text = doctor.output.decode()
+        return [line.strip() for line in text.splitlines() if "asked" in line or ("build id" in line and "but" in line)]
+
+    url = "http://127.0.0.1:9/"
+    asked, unknown = f"would be asked: {url} (DEBUGINFOD_URLS)", "but not for this kernel: its build id is not known"
+    assert servers(RELEASE) == ["no server would be asked: DEBUGINFOD_URLS is not set"]
+    assert servers(RELEASE, urls=url) == [asked, unknown]
+    _running_in(tmp_path, "#1 SMP")
+    assert servers(urls=url) == [asked]
+
+
 def test_every_place_and_its_verdict_are_said_with_v(files: Files, tmp_path: Path) -> None:
     put(build_kernel(tmp_path / "x/vmlinux", release="6.9.9"), tmp_path, KERNEL_PLACES[1][0])
     put(files.kernel, tmp_path, KERNEL_PLACES[-1][0])

@@ -10,7 +10,7 @@ from annotate.cache import TableCache
 from annotate.cli.streams import TextOutput
 from annotate.errors import AnnotateError, UnreadableFileError
 from annotate.kernel.debuginfod import options_from_environment
-from annotate.kernel.identify import running
+from annotate.kernel.identify import running, with_build_id
 from annotate.kernel.images import Images, OpenTable, fits, kind_of, open_file
 from annotate.kernel.locate import SYMBOL_PLACES, Locator, SearchPlaces, install_command, module_name
 from annotate.model import KernelId, Missing
@@ -90,7 +90,7 @@ def _report(kernel: KernelId, here: KernelId, locator: Locator, root: str) -> tu
     for place in locator.standard_modules(kernel):
         lines.append(f"  {_count(place.path)}: {place.path} ({place.reason})")
     lines += _symbols_alone(kernel, here, root)
-    lines += _servers()
+    lines += _servers(with_build_id(kernel, here).build_id)
     images = Images(locator, lambda _: None, lambda _: None)
     answer = images.image_for(b"", b"", kernel)
     if not isinstance(answer, Absence):
@@ -146,8 +146,10 @@ def _shows_addresses(path: str) -> bool:
         return False
 
 
-def _servers() -> Iterator[str]:
+def _servers(build_id: str) -> Iterator[str]:
     urls = options_from_environment(os.environ).urls
     yield from (f"  would be asked: {url} (DEBUGINFOD_URLS)" for url in urls)
     if not urls:
         yield "  no server would be asked: DEBUGINFOD_URLS is not set"
+    elif not build_id:
+        yield "  but not for this kernel: its build id is not known"
