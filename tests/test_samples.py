@@ -24,8 +24,8 @@ def annotate(*arguments: str) -> subprocess.CompletedProcess[bytes]:
     )
 
 
-def test_there_are_samples_of_each_architecture() -> None:
-    assert {log.parent.name for log in LOGS} == {"x86_64", "arm64"}
+def test_there_are_samples_of_more_than_one_architecture() -> None:
+    assert {log.parent.name for log in LOGS} >= {"x86_64", "arm64"}
 
 
 @pytest.mark.parametrize("log", LOGS, ids=lambda log: f"{log.parent.name}/{log.stem}")

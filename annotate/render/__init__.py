@@ -1,4 +1,4 @@
-"""Annotated lines -> bytes. To add an output format: a module with a ``Renderer``, a branch in ``make_renderer``."""
+"""Annotated lines -> bytes. To add an output format: a module with a ``Renderer``, a branch in ``_make_unstyled``."""
 
 from __future__ import annotations
 

@@ -50,4 +50,4 @@ class Renderer(Protocol):
         """The bytes for one piece of the log called ``log``."""
 
     def finish(self, summary: Summary) -> bytes:
-        """The bytes behind the last log."""
+        """The bytes behind the last log: the triage too, where ``summary.crashes`` is not None."""
