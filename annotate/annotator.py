@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from annotate.log.scan import LineScanner
 from annotate.lookahead import find_slide
-from annotate.model import UNKNOWN_CALLEE, AnnotatedLine, LogBlock, Repeats
+from annotate.model import QUIET, UNKNOWN_CALLEE, AnnotatedLine, LogBlock, Repeats
 from annotate.reader import Note, Reader, Unanswered
 from annotate.resolve import Resolver
 
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 #: Lines that a raw address waits for the slide of its kernel, where the log cannot be read ahead.
 PATIENCE = 5000
+
+#: Items of the queue that are not many: nearly always it is the last line that waits for the next one.
+_FEW = 8
 
 Piece = AnnotatedLine | LogBlock | Repeats
 
@@ -73,8 +76,13 @@ class Annotator:
 
     @property
     def held_back(self) -> int | None:
-        """How many of the bytes that went in have not come out: of an unfinished line. None while others wait."""
-        return None if self._queue else self.scanner.pending_size
+        """How many of the bytes that went in have not come out: of an unfinished line, and of the one before it.
+
+        None while many lines wait.
+        """
+        if len(self._queue) > _FEW:
+            return None
+        return self.scanner.pending_size + sum(map(_size_of, self._queue))
 
     @property
     def has_memory(self) -> bool:
@@ -277,6 +285,16 @@ class Annotator:
         self._looked_ahead.add(item.facts.boot)
         find_slide(self._ahead(self._position), self._resolver, item.facts)
         self._see_facts()
+
+
+def _size_of(item: Unanswered | LogBlock | Repeats) -> int:
+    """Bytes of the log."""
+    if isinstance(item, LogBlock):
+        return len(item.data)
+    if isinstance(item, Repeats):
+        known = sum(len(line.lead) + len(line.key) + len(b"\n") for line in item.lines if line is not QUIET)
+        return sum(map(len, item.heads)) + known
+    return len(item.line.body) + len(item.line.ending)
 
 
 def annotate_all(log: bytes, images: ImageSource) -> list[AnnotatedLine]:

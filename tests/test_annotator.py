@@ -526,3 +526,23 @@ def test_misses_say_why() -> None:
         Missing.CORRUPT,
         Missing.NO_OFFSET,
     ]
+
+
+@pytest.mark.parametrize("size", [997, 4096, 65536])
+@pytest.mark.parametrize("log", sample_logs(), ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_what_is_held_back_is_what_went_in_and_did_not_come_out(log: Path, size: int) -> None:
+    data = log.read_bytes()
+    # A trace whose every line may be completed by the next one, so that one always waits.
+    data += b"".join(b"[   20.%06d]  open_%d+0x5/0x40\n" % (number, number % 50) for number in range(5000))
+    memory = Memory()
+    annotator = Annotator(FakeImages({}), LogFacts(), memory)
+    renderer = PlainRenderer(RenderOptions())
+    written = known = 0
+    for start in range(0, len(data), size):
+        pieces = annotator.feed(data[start : start + size])
+        written += sum(len(renderer.render("", piece)) for piece in pieces)
+        if annotator.held_back is not None:
+            known += 1
+            assert annotator.held_back == min(start + size, len(data)) - written
+    assert known > len(data) / size / 2
+    assert written + sum(len(renderer.render("", piece)) for piece in annotator.flush()) == len(data)
