@@ -10,6 +10,7 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from annotate.errors import UnreadableFileError
 from annotate.render.printable import UNPRINTABLE
 
 if TYPE_CHECKING:
@@ -112,6 +113,15 @@ class TextOutput(Output):
 
             data = Guard().all_of(data)
         super().write(data)
+
+
+def read_file(path: str) -> bytes:
+    """All of a file that the user named; a pipe will do, too. Raises UnreadableFileError."""
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise UnreadableFileError(path, f"cannot be read: {error.strerror or error}") from None
 
 
 def is_terminal(descriptor: int) -> bool:

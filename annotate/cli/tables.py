@@ -10,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from annotate.cache import TableCache
-from annotate.cli.streams import TextOutput, complain
+from annotate.cli.streams import TextOutput, complain, read_file
 from annotate.errors import AnnotateError, UnreadableFileError
 from annotate.kernel.build import Options, build, sources_in
 from annotate.kernel.images import OpenTable, kind_of, open_file
@@ -77,7 +77,7 @@ def run(options: argparse.Namespace) -> int:
 def _build(options: argparse.Namespace) -> int:
     packages = [path for path in options.sources if is_package(path)]
     sources = [source for path in options.sources if path not in packages for source in sources_of(path)]
-    logs = [_read(path) for path in options.only_frames or ()]
+    logs = [read_file(path) for path in options.only_frames or ()]
     maintainers = _maintainers(options.maintainers) if options.maintainers else None
     build_options = Options(options.jobs, options.inlines, maintainers)
     try:
@@ -95,7 +95,7 @@ def _build(options: argparse.Namespace) -> int:
 
 def _maintainers(path: str) -> bytes:
     """What a table takes of a MAINTAINERS file. Raises AnnotateError when it is none."""
-    data = _read(path)
+    data = read_file(path)
     read_maintainers(data, path)
     return needed_text(data)
 
@@ -154,14 +154,6 @@ def sources_of(path: str) -> Iterator[Source]:
         yield source
     if not found:
         raise UnreadableFileError(path, "expected a vmlinux or modules below this folder, found none")
-
-
-def _read(path: str) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except OSError as error:
-        raise UnreadableFileError(path, f"cannot be read: {error.strerror}") from None
 
 
 @contextlib.contextmanager

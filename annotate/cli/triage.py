@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from annotate.errors import AnnotateError, UnreadableFileError
+from annotate.cli.streams import read_file
+from annotate.errors import AnnotateError
 from annotate.maintainers import read_maintainers
 from annotate.triage.plumbing import Plumbing
 
@@ -23,13 +24,13 @@ def read_plumbing(paths: Sequence[str]) -> Plumbing:
     """The list that comes with this package, and the user's. Raises AnnotateError for one that cannot be used."""
     plumbing = Plumbing()
     for path in (_OWN_LIST, *paths):
-        plumbing.add(_content(path), path)
+        plumbing.add(read_file(path), path)
     return plumbing
 
 
 def named_maintainers(path: str) -> Maintainers:
     """The MAINTAINERS file that the user named. Raises AnnotateError when it cannot be used."""
-    return read_maintainers(_content(path), path)
+    return read_maintainers(read_file(path), path)
 
 
 def found_maintainers(carried: tuple[bytes, str] | None) -> Maintainers | None:
@@ -42,7 +43,7 @@ def found_maintainers(carried: tuple[bytes, str] | None) -> Maintainers | None:
     if not os.path.exists("Kconfig"):
         return None  # many a project has a file of that name
     try:
-        return read_maintainers(_content("MAINTAINERS"), "MAINTAINERS")
+        return read_maintainers(read_file("MAINTAINERS"), "MAINTAINERS")
     except AnnotateError:
         return None
 
@@ -55,11 +56,3 @@ def remark(crashes: Sequence[Crash], maintainers: Maintainers | None, overflow: 
     if maintainers is None and any(crash.file is not None and not crash.file.startswith("/") for crash in crashes):
         sentences.append("--maintainers FILE, a kernel's MAINTAINERS, would name the subsystems.")
     return " ".join(sentences)
-
-
-def _content(path: str) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except OSError as error:
-        raise UnreadableFileError(path, f"cannot be read: {error.strerror or error}") from error
