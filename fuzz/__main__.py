@@ -8,12 +8,14 @@ found, to go on from; ``--report FILE`` writes the figures between the marks of 
 from __future__ import annotations
 
 import argparse
+import base64
 import hashlib
 import importlib.util
 import subprocess
 import sys
 import tempfile
 import time
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -33,6 +35,10 @@ _MOST_STARTS: Final = 5
 
 #: Seconds for which it is worth starting one.
 _LEAST_SECONDS: Final = 5
+
+#: Lines of a failure, and bytes of an input, that are printed.
+_MOST_LINES: Final = 30
+_MOST_SHOWN: Final = 4096
 
 
 class Campaign(NamedTuple):
@@ -92,6 +98,16 @@ def invariant_of(name: str) -> str:
     return load(name).__doc__.splitlines()[0].removesuffix(".")
 
 
+def described(path: Path) -> str:
+    """A failure with the input, where that is short: all that is left of one found on a machine that is thrown away."""
+    data = path.with_suffix("")
+    case = data.read_bytes() if data.is_file() else b""
+    lines = [str(path), *path.read_text().splitlines()[-_MOST_LINES:]]
+    if 0 < len(zlib.compress(case)) <= _MOST_SHOWN:
+        lines.append(f"input, zlib and base64: {base64.b64encode(zlib.compress(case)).decode()}")
+    return "\n".join(lines)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Fuzz, print the figures; the status is 1 when an invariant broke."""
     parser = argparse.ArgumentParser(prog="python -m fuzz", description="Fuzz targets, guided by coverage.")
@@ -128,6 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.report.write_text(document.with_rows(note, [all_rows[name] for name in NAMES if name in all_rows]))
     failed = [name for name in names if figures[name].failures]
     if failed:
+        print(*map(described, sorted(options.failures.glob("*/*.txt"))), sep="\n", file=sys.stderr)
         print(f"invariants broke: {', '.join(failed)}; see {options.failures}", file=sys.stderr)
     return int(bool(failed))
 

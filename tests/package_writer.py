@@ -40,6 +40,14 @@ def info(name: str, size: int = 0, kind: bytes = tarfile.REGTYPE, target: str = 
     return made
 
 
+def checked(header: bytes | bytearray) -> bytes:
+    """A tar header with the checksum of what is in it (POSIX.1-1988 ustar)."""
+    result = bytearray(header)
+    result[148:156] = b" " * 8
+    result[148:156] = b"%06o\0 " % sum(result)
+    return bytes(result)
+
+
 def cpio(
     name: bytes,
     data: bytes = b"",

@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import importlib.util
+import random
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -277,3 +280,15 @@ def test_a_run_finds_what_breaks_and_says_so(tmp_path: Path) -> None:
     assert int(cells[5].replace(" ", "")) > len(list(packages.seeds()))
     assert int(cells[8].replace(" ", "")) > 50
     assert not (tmp_path / "failures" / "packages").exists()
+
+
+def test_a_failure_is_printed_with_its_input_where_that_is_short(tmp_path: Path) -> None:
+    """The machine of a continuous integration is gone when its log is read."""
+    report = tmp_path / "fails-1.txt"
+    report.write_text("ValueError place\n\nTraceback\n")
+    report.with_suffix("").write_bytes(b"case" * 10_000)
+    *lines, encoded = program.described(report).splitlines()
+    assert lines == [str(report), "ValueError place", "", "Traceback"]
+    assert zlib.decompress(base64.b64decode(encoded.rpartition(" ")[2])) == b"case" * 10_000
+    report.with_suffix("").write_bytes(random.Random(1).randbytes(5000))
+    assert program.described(report).splitlines() == lines

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from fake_world import BUILD_ID, build_kernel, build_module, extent
-from package_writer import END, cpio, deb, described_rpm, info, rpm, stripped, tar
+from package_writer import END, checked, cpio, deb, described_rpm, info, rpm, stripped, tar
 
 from annotate import limits
 from annotate.cache import TableCache
@@ -527,6 +527,23 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "a tar file that is cut off": (lambda: deb(tar([(info("vmlinux", 64), ELF)])[:540]), "cut off|tar archive"),
     "a tar archive without an end": (lambda: deb(tar([(info("vmlinux", 64), ELF)])[:1024]), "tar archive"),
     "a tar header that is damaged": (lambda: deb(damaged_tar()), "tar archive"),
+    "a tar file of size -1": (lambda: deb(sized(-1)), "the size of a file"),
+    "a tar file of size -600": (lambda: deb(sized(-600)), "the size of a file"),
+    "a tar file of size -1 in pax": (lambda: deb(pax(size="-1")), "the size of a file"),
+    "a pax size that is no number": (lambda: deb(pax(**{"GNU.sparse.size": "x"})), "tar archive"),
+    "a pax map that is no numbers": (lambda: deb(pax(**{"GNU.sparse.map": "1,x"})), "tar archive"),
+    "a pax map that is not there": (
+        lambda: deb(pax(**{"GNU.sparse.major": "1", "GNU.sparse.minor": "0"})),
+        "tar archive",
+    ),
+    "a pax text in no encoding": (
+        lambda: deb(pax(hdrcharset="?").replace(b"hdrcharset=?", b"hdrcharset=\xff")),
+        "tar archive",
+    ),
+    "tar headers that announce each other": (
+        lambda: deb(gzip.compress(info("long", 0, tarfile.GNUTYPE_LONGNAME).tobuf(tarfile.GNU_FORMAT) * 2000)),
+        "tar archive",
+    ),
     "no tar archive": (lambda: deb(b"x" * 5000), "tar archive"),
     "an empty tar archive": (lambda: deb(b""), "tar archive"),
     "a tar name of gigabytes": (lambda: deb(gzip.compress(long_name(1 << 26))), "the next file"),
@@ -575,13 +592,26 @@ def long_name(size: int, kind: bytes = tarfile.GNUTYPE_LONGNAME) -> bytes:
     return info("long", size, kind).tobuf(tarfile.GNU_FORMAT) + bytes(size) + tar([(info("vmlinux", 64), ELF)])
 
 
+def sized(size: int) -> bytes:
+    """A tar header with any size, in base 256."""
+    header = bytearray(info("vmlinux").tobuf(tarfile.GNU_FORMAT))
+    header[124:136] = size.to_bytes(12, "big", signed=True)
+    return checked(header) + bytes(2048)
+
+
+def pax(**records: str) -> bytes:
+    """A tar archive with extended headers that say anything."""
+    member = info("vmlinux", 64)
+    member.pax_headers = records
+    header = member.create_pax_header(member.get_info(), "utf-8")
+    return header + ELF + bytes(448) + bytes(1024)
+
+
 def sparse() -> bytes:
     header = bytearray(info("vmlinux", 64, tarfile.GNUTYPE_SPARSE).tobuf(tarfile.GNU_FORMAT))
     header[386:410] = b"00000000000\x0000000000100\0"
     header[483:495] = b"77777777777\0"
-    header[148:156] = b" " * 8
-    header[148:156] = b"%06o\0 " % sum(header)
-    return bytes(header) + ELF + bytes(448) + bytes(1024)
+    return checked(header) + ELF + bytes(448) + bytes(1024)
 
 
 def damaged_tar() -> bytes:

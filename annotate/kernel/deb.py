@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import tarfile
+from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, cast
 
 from annotate import limits
@@ -44,23 +45,40 @@ def find_data(file: IO[bytes], path: str) -> tuple[int, int]:
 
 def tar_members(stream: Stream, is_wanted: Callable[[str], bool], path: str) -> Iterator[Member]:
     """The regular files whose name is wanted."""
-    try:
-        with tarfile.open(fileobj=cast("IO[bytes]", stream), mode="r|", bufsize=PIECE, tarinfo=_StrictInfo) as archive:
-            for _ in range(limits.MAX_MEMBERS):
+    with _errors_of_tar(stream, path):
+        archive = tarfile.open(  # noqa: SIM115 (closed below)
+            fileobj=cast("IO[bytes]", stream), mode="r|", bufsize=PIECE, tarinfo=_StrictInfo
+        )
+    with archive:
+        for _ in range(limits.MAX_MEMBERS):
+            with _errors_of_tar(stream, path):
                 info = archive.next()
-                if info is None:
-                    return
-                archive.members.clear()  # type: ignore[attr-defined] # they would all stay in memory
-                stream.allow(info.size + 2 * PIECE if info.isreg() else 2 * PIECE)
-                name = info.name.removeprefix("./")
-                if not is_wanted(name) or info.isdir() or info.issym() or info.islnk():
-                    continue
-                if not info.isreg() or info.issparse():
-                    raise no_file(path, name)
-                check(path, name, info.size)
-                yield Member(name, info.size, lambda info=info: _tar_pieces(archive, info, path))  # type: ignore[misc]
-        raise too_many(path)
-    except tarfile.TarError as error:
+            if info is None:
+                return
+            if info.size < 0:
+                raise DamagedFileError(path, "data.tar", stream.position, "the size of a file", f"{info.size}")
+            archive.members.clear()  # type: ignore[attr-defined] # they would all stay in memory
+            stream.allow(info.size + 2 * PIECE if info.isreg() else 2 * PIECE)
+            name = info.name.removeprefix("./")
+            if not is_wanted(name) or info.isdir() or info.issym() or info.islnk():
+                continue
+            if not info.isreg() or info.issparse():
+                raise no_file(path, name)
+            check(path, name, info.size)
+            yield Member(name, info.size, lambda info=info: _tar_pieces(archive, info, path))  # type: ignore[misc]
+    raise too_many(path)
+
+
+@contextmanager
+def _errors_of_tar(stream: Stream, path: str) -> Iterator[None]:
+    """Errors of tarfile as DamagedFileError.
+
+    Those of its parsers of numbers and text pass through it, and headers that each announce another one end in a
+    RecursionError.
+    """
+    try:
+        yield
+    except (tarfile.TarError, ValueError, LookupError, RecursionError) as error:
         raise DamagedFileError(path, "data.tar", stream.position, "a tar archive", f"{error}") from error
 
 

@@ -69,7 +69,7 @@ class Stream:
 def check(path: str, name: str, size: int) -> None:
     """Raises DamagedFileError for a member that leads out of its package, or is too large."""
     parts = name.split("/")
-    if ".." in parts or "" in parts or "\0" in name:
+    if ".." in parts or "" in parts or set(parts) == {"."} or "\0" in name:
         raise DamagedFileError(path, "", 0, "names of files below its root", repr(name))
     if size > MAX_MEMBER:
         raise too_large(path, name, size)

@@ -11,7 +11,7 @@ import tarfile
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 
-from package_writer import END, cpio, deb, described_rpm, info, rpm, stripped, tar
+from package_writer import END, checked, cpio, deb, described_rpm, info, rpm, stripped, tar
 
 from annotate.errors import AnnotateError
 from annotate.kernel.archives import is_package, members
@@ -23,14 +23,36 @@ if TYPE_CHECKING:
 WORDS: Final = (
     b"!<arch>\n", b"debian-binary   ", b"data.tar.xz     ", b"`\n", b"\xed\xab\xee\xdb", b"\x8e\xad\xe8\x01", b"070701",
     b"07070X", b"TRAILER!!!\0", b"ustar\0", b"ustar  \0", b"../", b"\x1f\x8b", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd",
-    b"BZh9", b"././@LongLink",
+    b"BZh9", b"././@LongLink", b"13 size=-1\n", b"GNU.sparse.map=1,x\n", b"hdrcharset=", b"\xff\xff\xff\xff",
 )  # fmt: skip
 
 #: Bytes that a small package may have when it is unpacked.
 _AT_LEAST: Final = 1 << 26
 
 
+#: Where a tar header has its magic, and its size.
+_USTAR, _BLOCK = 257, 512
+
+
 def check(data: bytes) -> None:
+    """As it is; and with checksums that fit, or hardly a change would reach what reads the fields of a header."""
+    _check(data)
+    if (mended := _with_checksums(data)) != data:
+        _check(mended)
+
+
+def _with_checksums(data: bytes) -> bytes:
+    """What looks like a header of a tar archive has its checksum."""
+    result, position = bytearray(data), 0
+    while (found := data.find(b"ustar", position)) >= 0:
+        start = found - _USTAR
+        position = found + 1
+        if start >= 0 and start + _BLOCK <= len(data):
+            result[start : start + _BLOCK] = checked(result[start : start + _BLOCK])
+    return bytes(result)
+
+
+def _check(data: bytes) -> None:
     """The file is in memory; it has a path all the same."""
     descriptor = os.memfd_create("package")
     try:
@@ -71,6 +93,9 @@ def seeds() -> Iterator[bytes]:
     ]  # fmt: skip
     for form in (tarfile.GNU_FORMAT, tarfile.PAX_FORMAT, tarfile.USTAR_FORMAT):
         yield deb(tar(entries, form))
+    large = info("./x/vmlinux", 3)
+    large.pax_headers = {"size": "3", "GNU.sparse.name": "b", "mtime": "1.5"}
+    yield deb(tar([(large, b"abc")], tarfile.PAX_FORMAT))
     archive = tar(entries[:3])
     yield deb(lzma.compress(archive), name=b"data.tar.xz")
     yield deb(gzip.compress(archive), name=b"data.tar.gz/")
