@@ -26,11 +26,22 @@ from annotate.kernel.archives import members
 from annotate.model import LinkAddr
 from annotate.render.plain import PlainRenderer
 from annotate.tables.kernel_blocks import BlockTable
+from annotate.triage.triager import Triager
 from fuzz import __main__ as program
 from fuzz import engine, figures, targets
 from fuzz.__main__ import Campaign
 from fuzz.figures import Document, Figures
-from fuzz.targets import debug_info, debuginfod, elf, kernel_table, line_program, lineinfo_table, log_text, packages
+from fuzz.targets import (
+    debug_info,
+    debuginfod,
+    elf,
+    kernel_table,
+    line_program,
+    lineinfo_table,
+    log_text,
+    packages,
+    triage,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -115,6 +126,20 @@ def test_a_cut_that_makes_a_difference_is_seen(monkeypatch: pytest.MonkeyPatch) 
     original = Annotator.feed
     monkeypatch.setattr(Annotator, "feed", lambda self, chunk: original(self, chunk[:1] + chunk[2:]))
     breaks(log_text.check, [b"\1\2some text and more"])
+    breaks(triage.check, list(triage.seeds())[:3])
+
+
+def test_a_crash_in_no_line_of_the_log_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = Triager.crashes
+    monkeypatch.setattr(
+        Triager, "crashes", lambda *given: tuple(crash._replace(line=9999) for crash in original(*given))
+    )
+    breaks(triage.check, list(triage.seeds())[:1])
+
+
+def test_a_title_that_could_steer_a_terminal_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fuzz.targets.triage.triage_text", lambda _crashes: b"triage: \x1b[31m\n")
+    breaks(triage.check, list(triage.seeds())[:1])
 
 
 def test_a_symbol_that_is_not_there_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:

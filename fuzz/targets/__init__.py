@@ -31,6 +31,7 @@ NAMES: Final = (
     "lineinfo_table",
     "kernel_table",
     "maintainers",
+    "triage",
     "packages",
     "debuginfod",
 )
