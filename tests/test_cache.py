@@ -6,6 +6,7 @@ import fcntl
 import os
 import random
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -14,11 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from fake_world import BUILD_ID, RELEASE, build_kernel, build_module
+from fake_world import BUILD_ID, RELEASE, build_kernel, build_module, extent
 
 from annotate.cache import TableCache
 from annotate.errors import UnreadableFileError
 from annotate.kernel.build import Options, build, sources_in
+from annotate.model import LinkAddr
 from annotate.tables.versions import open_table
 
 if TYPE_CHECKING:
@@ -617,6 +619,34 @@ def test_a_table_of_the_kernel_alone_is_replaced_by_one_with_modules_and_not_the
     for source, images in ((world.vmlinux, 1), (world.tree, 2), (world.vmlinux, 2)):
         assert run("add", source, "--jobs", "1", folder=folder).returncode == 0
         assert open_table(path.read_bytes(), "").count == images
+
+
+def test_a_table_that_was_made_elsewhere_is_copied_unless_there_is_a_better_one(world: World, tmp_path: Path) -> None:
+    folder = tmp_path / "cache"
+    path = folder / f"{BUILD_ID}.lineinfo"
+    small = tmp_path / "small.lineinfo"
+    build(list(sources_in(str(world.vmlinux))), str(small), Options(), quiet)
+    for table, kept in ((small, small.read_bytes()), (world.table, world.bytes), (small, world.bytes)):
+        done = run("add", table, folder=folder)
+        assert (done.returncode, done.stdout, done.stderr) == (0, f"{path}\n", "")
+        assert path.read_bytes() == kept
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_table_of_some_functions_or_a_damaged_one_is_not_copied(world: World, tmp_path: Path) -> None:
+    folder = tmp_path / "cache"
+    part = tmp_path / "part.lineinfo"
+    wanted = frozenset({LinkAddr(extent(world.vmlinux, "first").address)})
+    options = Options(only={str(world.vmlinux): wanted})
+    build(list(sources_in(str(world.vmlinux))), str(part), options, quiet)
+    damaged = tmp_path / "damaged.lineinfo"
+    damaged.write_bytes(world.bytes[:100])
+    for path, expected in ((part, "has only some functions: name it with -k"), (damaged, "it was cut off")):
+        done = run("add", path, folder=folder)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+        assert done.stderr.startswith(f"lineinfo: {path}: ")
+        assert expected in done.stderr
+    assert not folder.exists()
 
 
 def test_a_tree_with_several_kernels_becomes_a_table_of_each(tmp_path: Path) -> None:

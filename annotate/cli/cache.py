@@ -13,8 +13,9 @@ from annotate.cli.streams import TextOutput, complain
 from annotate.cli.tables import complain_of, count, ended_by_sigterm, progress, sources_of
 from annotate.errors import AnnotateError
 from annotate.kernel.build import Options, sources_in
-from annotate.kernel.cached import cache_tables
+from annotate.kernel.cached import cache_ready_table, cache_tables
 from annotate.kernel.identify import running
+from annotate.kernel.images import is_table
 from annotate.kernel.locate import Locator, SearchPlaces
 from annotate.kernel.packages import is_package, table_of_package
 
@@ -39,7 +40,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     actions.add_parser("path", help="print the folder")
     actions.add_parser("list", help="print build id, bytes, last use, images and release of each table")
     add = actions.add_parser("add", help="make the table of a kernel and its modules")
-    add.add_argument("sources", nargs="*", metavar="SOURCE", help="a vmlinux, a module, a tree or a package")
+    add.add_argument("sources", nargs="*", metavar="SOURCE", help="a vmlinux, a module, a tree, a package or a table")
     add.add_argument(
         "--jobs", type=count, default=os.cpu_count() or 1, metavar="N", help="processes; default: one a processor"
     )
@@ -99,6 +100,8 @@ def _add(options: argparse.Namespace, cache: TableCache) -> int:
                 if is_package(path):
                     made = table_of_package(path, cache, build_options, advance, complain_of)
                     _print([made] if made is not None else [])
+                elif is_table(path):
+                    _print(cache_ready_table(path, cache))
                 else:
                     status = max(status, add_sources(list(sources_of(path)), cache, build_options, advance))
             except AnnotateError as error:

@@ -1,11 +1,12 @@
-"""Tables that are made once, into the cache: of each kernel among some sources, with its modules."""
+"""Tables that come into the cache: made there of each kernel among some sources with its modules, or made elsewhere."""
 
 from __future__ import annotations
 
 import os
+import shutil
 from typing import TYPE_CHECKING, NamedTuple
 
-from annotate.errors import AnnotateError, NoDebugInfoError
+from annotate.errors import AnnotateError, NoDebugInfoError, UnrecognisedFileError
 from annotate.kernel.build import build
 from annotate.kernel.identify import release_of
 from annotate.kernel.images import OpenTable, open_elf, open_file
@@ -99,6 +100,26 @@ def cache_tables(
         path = cache.add(kin.build_id, make, lambda path, names=names: _has_all(path, names))  # type: ignore[misc]
         if path is not None:
             yield path
+
+
+def cache_ready_table(path: str, cache: TableCache) -> Iterator[str]:
+    """Have a table that was made elsewhere in the cache, under the build id of each kernel in it; their paths.
+
+    One that is there is kept when it has every module of this one. Raises NoDebugInfoError for a table of a few
+    functions, which would stand in the way of a whole one, and AnnotateError for what is damaged or no table.
+    """
+    table = open_file(path)
+    if not isinstance(table, OpenTable):
+        raise UnrecognisedFileError(path, "expected a table, found a file with debug info")
+    images = [opened.image for opened in table.all_images()]
+    if any(image.is_partial for image in images):
+        raise NoDebugInfoError(path, "has only some functions: name it with -k, or keep it beside the log")
+    names = {image.name.decode("utf-8", "surrogateescape") for image in images}
+    owners = [image for image in images if not image.is_module] or images[:1]
+    for build_id in dict.fromkeys(image.build_id for image in owners):
+        kept = cache.add(build_id, lambda output: shutil.copyfile(path, output), lambda kept: _has_all(kept, names))
+        if kept is not None:
+            yield kept
 
 
 def _has_all(path: str, names: Iterable[str]) -> bool:

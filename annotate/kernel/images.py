@@ -96,13 +96,25 @@ class OpenTable:
 def open_file(path: str) -> OpenFile[Image] | OpenTable:
     """Open a file, and those that it points to, and read what it is. Raises AnnotateError."""
     data = _open_bytes(path)
-    if data[: len(versions.MAGIC)] == versions.MAGIC:
+    if _is_table(data):
         return OpenTable(path, open_table(data, path))
     elf = _read_elf(data, path)
     try:
         return _open_debug_image(path, elf)
     except NoDebugInfoError as error:
         return _open_embedded(path, elf, error)
+
+
+def is_table(path: str) -> bool:
+    """Whether a file begins as a file of tables does; one that cannot be read, or is a folder, is none."""
+    try:
+        return _is_table(_open_bytes(path))
+    except AnnotateError:
+        return False
+
+
+def _is_table(data: FileBytes) -> bool:
+    return data[: len(versions.MAGIC)] == versions.MAGIC
 
 
 def open_image(path: str) -> OpenFile[DebugImage]:

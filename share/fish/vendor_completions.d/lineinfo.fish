@@ -102,7 +102,7 @@ complete -c lineinfo -n '_shtab_lineinfo_using cache list' -s h -l help -d 'show
 complete -c lineinfo -n '_shtab_lineinfo_using cache; and test $_shtab_lineinfo_npos -eq 0' -a add -d 'make the table of a kernel and its modules'
 complete -c lineinfo -n '_shtab_lineinfo_using cache add' -s h -l help -d 'show this help message and exit'
 complete -c lineinfo -n '_shtab_lineinfo_using cache add' -l jobs -x -d 'processes; default: one a processor'
-complete -c lineinfo -n '_shtab_lineinfo_using cache add; and test $_shtab_lineinfo_npos -ge 0' -ka "(__fish_complete_path (commandline -ct))" -d 'a vmlinux, a module, a tree or a package'
+complete -c lineinfo -n '_shtab_lineinfo_using cache add; and test $_shtab_lineinfo_npos -ge 0' -ka "(__fish_complete_path (commandline -ct))" -d 'a vmlinux, a module, a tree, a package or a table'
 complete -c lineinfo -n '_shtab_lineinfo_using cache; and test $_shtab_lineinfo_npos -eq 0' -a prune -d 'remove the tables that were not used for longest'
 complete -c lineinfo -n '_shtab_lineinfo_using cache prune' -s h -l help -d 'show this help message and exit'
 complete -c lineinfo -n '_shtab_lineinfo_using cache prune' -l limit -x -d 'bytes to keep, as in 500M; default: 1G'
