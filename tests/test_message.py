@@ -82,6 +82,23 @@ def test_a_message_begins_behind_every_prefix(prefix: bytes, caller: bytes, mess
     assert found.caller == caller
 
 
+@pytest.mark.parametrize(
+    ("before", "behind"),
+    [
+        (b'         "msg": "', b'"'),  # dmesg -J
+        (b'   "msg": "[    1.000000][  T12] ', b'"\r'),
+        (b'\t"MESSAGE" : "', b'",'),  # journalctl -o json-pretty
+        (b'         "msg": "', b""),  # cut off
+    ],
+)
+@pytest.mark.parametrize("message", [message for message, _ in MESSAGES])
+def test_a_message_that_json_holds_ends_in_front_of_its_quote(before: bytes, behind: bytes, message: bytes) -> None:
+    body = before + message + behind
+    found = find_message(body)
+    assert body[found.start : found.end].strip() == message.strip()
+    assert found.caller == (b"T12" if b"T12" in before else b"")
+
+
 @pytest.mark.parametrize(("message", "kind"), MESSAGES)
 def test_kinds(message: bytes, kind: LineKind) -> None:
     assert kind_of(message) is kind
@@ -89,5 +106,6 @@ def test_kinds(message: bytes, kind: LineKind) -> None:
 
 @given(st.binary(max_size=200))
 def test_any_bytes_have_a_message(body: bytes) -> None:
-    assert 0 <= find_message(body).start <= len(body)
+    found = find_message(body)
+    assert 0 <= found.start <= found.end <= len(body)
     kind_of(body)

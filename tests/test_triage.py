@@ -8,6 +8,7 @@ there was a picker, the ``second-`` and ``third-`` lots after it and before it h
 
 from __future__ import annotations
 
+import json
 import re
 from itertools import pairwise
 from pathlib import Path
@@ -156,6 +157,16 @@ def test_prefix_line_end_offsets_and_cuts_do_not_matter(
     other = re.sub(rb"\+0x([0-9a-f]+)/0x([0-9a-f]+)", lambda _: b"+0x%x/0x%x" % (moved, moved + 16), other)
     (before,), (after,) = triage(expected.log), triage(other, [cut for cut in cuts if cut < len(other)])
     assert after == before._replace(log=after.log)
+
+
+@pytest.mark.parametrize("expected", REPORTS, ids=[expected.name for expected in REPORTS])
+def test_a_report_is_the_same_in_the_json_of_dmesg(expected: Expected) -> None:
+    """``dmesg -J`` has four lines for one; it escapes, as JSON does, which names and places do not need."""
+    lines = re.sub(TIME, b"", expected.log).split(b"\n")
+    entry = b'         "pri": 4,\n         "time":    12.345678,\n         "msg": %s\n      },{\n'
+    log = b"".join(entry % json.dumps(line.decode("utf-8", "replace")).encode() for line in lines)
+    (before,), (after,) = triage(expected.log), triage(log)
+    assert after == before._replace(log=after.log, line=4 * before.line - 1)
 
 
 @given(

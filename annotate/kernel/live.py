@@ -93,7 +93,8 @@ class _Ring:
         """Whether the kernel printed this line, whatever stands in front of the message."""
         text = visible(line)
         body = line if text is None else text.text
-        message = body[find_message(body).start :].strip()
+        found = find_message(body)
+        message = body[found.start : found.end].strip()
         if message not in self._messages:
             self._read_on()
         return message in self._messages

@@ -35,9 +35,22 @@ _PREFIX = re.compile(
     # the console's own remarks
     rb"|\*\* \d{1,9} printk messages dropped \*\* ?"
     rb"|[\w.-]{1,64} login: (?=\[)"
+    # dmesg -J, journalctl -o json-pretty
+    rb'|[ \t]{0,32}"(?P<json>msg|MESSAGE)" ?: "'
     rb")"
 )
 _MAX_PREFIXES = 12
+
+
+#: What ``dmesg -J`` has between messages.
+_BETWEEN_MESSAGES = re.compile(
+    rb'\s{0,64}(?:[{}\]\[,]{1,4}|"(?:pri|time|caller|facility)": {0,16}"?[\w.]{1,64}"?,?|"dmesg": \[)\s*$'
+)
+
+
+def is_between_messages(body: bytes) -> bool:
+    """Whether a line is one of the JSON around messages, and none itself."""
+    return _BETWEEN_MESSAGES.match(body) is not None
 
 
 class Message(NamedTuple):
@@ -45,19 +58,24 @@ class Message(NamedTuple):
 
     start: int  #: byte offset into the line's body; blanks that belong to the message are behind it
     caller: bytes  #: ``T123`` or ``C4`` where CONFIG_PRINTK_CALLER says it; otherwise empty
+    end: int  #: byte offset behind the message
 
 
 def find_message(body: bytes) -> Message:
-    """Split a line, which may hold colours neither in nor before its prefix."""
+    """Split a line, which may hold colours neither in nor before its prefix. What JSON has escaped stays so."""
     position = 0
     caller = b""
+    is_json = False
     for _ in range(_MAX_PREFIXES):
         match = _PREFIX.match(body, position)
         if match is None or match.end() == position:
             break
         position = match.end()
         caller = match["caller"] or match["kmsg_caller"] or caller
-    return Message(position, caller)
+        is_json = is_json or match["json"] is not None
+    text = body[position:].rstrip(b", \t\r") if is_json else b""
+    end = position + len(text) - 1 if text.endswith(b'"') else len(body)
+    return Message(position, caller, end)
 
 
 class LineKind(Enum):

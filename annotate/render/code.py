@@ -79,7 +79,10 @@ class CodeReader:
 
     def _read_line(self, line: bytes, start: int, end: int) -> Iterator[Insertion]:
         text = _COLOURS.sub(b"", line).rstrip(b"\r\n")
-        message = text[find_message(text).start :]
+        found = find_message(text)
+        if found.end != len(text):
+            return  # lines between those of JSON would make it none
+        message = text[found.start :]
         if self._words is not None:
             words = dump_words(message)
             self._words += words

@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from annotate.log.message import LineKind, find_message, kind_of
+from annotate.log.message import LineKind, find_message, is_between_messages, kind_of
 from annotate.log.visible import names_location
 from annotate.model import AnnotatedLine, LogBlock, Missing
 from annotate.render.names import readable
@@ -71,6 +71,9 @@ _COLUMNS = re.compile(rb"Tainted|tainted|task:")
 #: Rows whose line begins a dump even where no title stands in front of it.
 _FIRST_LINES = frozenset({"instruction_pointer", "program_counter"})
 
+#: Rows that are entries of a trace without saying where in the function.
+_NAMES_ONLY = frozenset({"event_stack_name"})
+
 #: Longer than any line that a report has.
 _LONG_LINE = 1 << 16
 
@@ -118,7 +121,8 @@ class PasteRenderer:
 
     def _without_frames(self, line: bytes) -> list[str]:
         body = _COLOUR.sub(b"", line).rstrip()
-        message = body[find_message(body).start :]
+        found = find_message(body)
+        message = body[found.start : found.end]
         role, is_kept = _role_of(message)
         if not body:
             role = Role.GAP
@@ -134,9 +138,9 @@ class PasteRenderer:
         return written
 
     def _annotated(self, piece: AnnotatedLine) -> list[str]:
-        body = piece.line.body
-        plain = _COLOUR.sub(b"", body)
-        start = find_message(plain).start
+        start, _, end = find_message(plain := _COLOUR.sub(b"", piece.line.body))
+        body = piece.line.body[: len(piece.line.body) - (len(plain) - end)]
+        plain = plain[:end]
         role, is_kept = _role_of(plain[start:])
         resolutions = piece.resolutions
         if plain.endswith(_INLINE.encode()):  # a line of ours; what it ends with is no module
@@ -144,7 +148,8 @@ class PasteRenderer:
         if not resolutions:
             return self._excerpt.take(role, [_text(plain[start:].rstrip())] if is_kept else [])
         if role in (Role.OTHER, Role.PART):
-            role = Role.FRAME if any(one.frame.in_trace for one in resolutions) else Role.MENTION
+            is_entry = any(one.frame.in_trace or one.frame.format in _NAMES_ONLY for one in resolutions)
+            role = Role.FRAME if is_entry else Role.MENTION
             if role is Role.FRAME and not any(one.frame.reliable for one in resolutions):
                 role = Role.STALE
             if role is Role.MENTION and resolutions[0].frame.format in _FIRST_LINES:
@@ -168,7 +173,7 @@ class PasteRenderer:
         if len(resolutions) == 1:
             end = first.frame.end
             told = _ANNOTATION.match(body, end) if first.frame.annotated else None
-            if not body[told.end() if told else end :].strip():
+            if not _COLOUR.sub(b"", body[told.end() if told else end :]).strip():
                 yield from (label + entry for entry in self._entries(body, first))
                 return
         parts = [label]
@@ -239,7 +244,11 @@ def _role_of(message: bytes) -> tuple[Role, bool]:
         return Role.NOISE if _MODES.match(message) else Role.PART, _MODES.match(message) is None
     if _RULE.match(message) is not None:
         return Role.RULE, False
-    if _DUMPS.match(message) is not None or kind in (LineKind.REGISTERS, LineKind.CODE, LineKind.MODULES):
+    if (
+        is_between_messages(message)
+        or _DUMPS.match(message) is not None
+        or kind in (LineKind.REGISTERS, LineKind.CODE, LineKind.MODULES)
+    ):
         return Role.NOISE, False
     if kind is LineKind.CONTEXT:
         return (Role.HEADING if b" Comm: " in message else Role.PART), True

@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING
 
 from annotate.limits import MAX_OPEN_REPORTS, MAX_STEPS
-from annotate.log.message import find_message
+from annotate.log.message import find_message, is_between_messages
 from annotate.triage.titles import Kind, Title, ends_another, read_title
 from annotate.triage.trace import Step, steps_of_chain, tree_path
 from annotate.triage.written import EntryKind, entries_of
@@ -59,11 +59,11 @@ _USER_PC = re.compile(r"RIP: 00(?:33|23):")
 class Report:
     """One report, while its lines come."""
 
-    def __init__(self, title: Title, line: int) -> None:
+    def __init__(self, title: Title, line: int, moment: int) -> None:
         self.title = title
         self.line = line  #: at which it begins
-        self.last_title = line
-        self.last_step = line
+        self.last_title = moment  #: in messages, as all that says how far apart lines are
+        self.last_step = moment
         self.steps: list[Step] = []  #: of the trace that tells where it happened, innermost first
         self.has_pc = False  #: the first step is an instruction pointer
         self.place = (title.file, title.line) if title.line else None  #: that a title names
@@ -89,7 +89,7 @@ class Report:
             return self.task == task
         return self.task in ("", task) and self.cpu in ("", cpu)
 
-    def take_title(self, title: Title, line: int) -> None:
+    def take_title(self, title: Title, moment: int) -> None:
         """Another title line of the same report."""
         if title.rank > self.title.rank:
             self.title = title
@@ -101,7 +101,7 @@ class Report:
         self.is_numbered = self.is_numbered or title.is_numbered
         self.cpu = self.cpu or title.cpu
         self.task = self.task or title.task
-        self.last_title = line
+        self.last_title = moment
 
     def take_named(self, title: Title, message: str, resolutions: Sequence[Resolution]) -> None:
         """The frame that a title line names, with the place that stands behind it or was found for it."""
@@ -110,7 +110,7 @@ class Report:
             for entry in entries_of(message[start:]):
                 self.named += _steps(entry, resolutions)
 
-    def take(self, message: str, line: int, resolutions: Sequence[Resolution]) -> None:
+    def take(self, message: str, moment: int, resolutions: Sequence[Resolution]) -> None:
         """A line behind the title."""
         if _END.match(message):
             self.is_over = True
@@ -127,7 +127,7 @@ class Report:
         if self._is_aside or len(self.steps) >= MAX_STEPS or _LINKS.match(message) or _USER_PC.match(message):
             return
         for entry in entries_of(message):
-            self._add(entry, line, resolutions)
+            self._add(entry, moment, resolutions)
 
     def _begins_trace(self, message: str) -> bool:
         """Whether the line is a heading; what follows it is the trace unless that was already there."""
@@ -148,9 +148,9 @@ class Report:
             return True
         return _HUNG_TASK.match(message) is not None
 
-    def _add(self, entry: Entry, line: int, resolutions: Sequence[Resolution]) -> None:
+    def _add(self, entry: Entry, moment: int, resolutions: Sequence[Resolution]) -> None:
         steps = _steps(entry, resolutions)
-        self.last_step = line
+        self.last_step = moment
         if entry.is_inline:
             self._inlined += steps
             return
@@ -194,6 +194,7 @@ class Reports:
         self._open: dict[tuple[bytes, str, str], Report] = {}
         self._current: dict[bytes, tuple[bytes, str, str]] = {}  # who printed -> the report that their lines are of
         self._last_end = -_AFTERMATH
+        self._between = 0  # lines that held no message: those of JSON around it
         self._last_remark = ""
 
     @property
@@ -203,16 +204,20 @@ class Reports:
 
     def take(self, body: bytes, line: int, resolutions: Sequence[Resolution]) -> None:
         """The next line that may matter."""
-        start, caller = find_message(body)
-        message = body[start : start + 4096].decode("utf-8", "surrogateescape")
+        if is_between_messages(body):
+            self._between += 1
+            return
+        moment = line - self._between
+        start, caller, end = find_message(body)
+        message = body[start : min(end, start + 4096)].decode("utf-8", "surrogateescape")
         title = read_title(message)
         if title is not None and self._take_title(title, message, caller, line, resolutions):
             return
         report = self._select(message, caller)
         if report is None:
             return
-        report.take(message, line, resolutions)
-        if report.is_over or line - max(report.last_step, report.last_title) > _PATIENCE:
+        report.take(message, moment, resolutions)
+        if report.is_over or moment - max(report.last_step, report.last_title) > _PATIENCE:
             self._close(self._current[caller])
 
     def _select(self, message: str, caller: bytes) -> Report | None:
@@ -232,25 +237,26 @@ class Reports:
         self, title: Title, message: str, caller: bytes, line: int, resolutions: Sequence[Resolution]
     ) -> bool:
         """Begin a report, or go on with one; whether the line is dealt with."""
+        moment = line - self._between
         key = self._current.get(caller)
         report = self._open.get(key) if key is not None else None
         if title.kind is Kind.PANIC and ends_another(message):
             if report is not None and report.steps:
                 self._close(key)  # type: ignore[arg-type]
                 return True
-            if report is None and (self._open or line - self._last_end < _AFTERMATH):
+            if report is None and (self._open or moment - self._last_end < _AFTERMATH):
                 return True
         if title.kind is Kind.REMARK:
             if message != self._last_remark:
                 self._last_remark = message
-                self._finish(Report(title, line))
+                self._finish(Report(title, line, moment))
             return True
         if report is not None:
             is_other = bool(title.cpu and report.cpu and (title.cpu, title.task) != (report.cpu, report.task))
             # Kernels up to 4.x print ``IP:`` between the two title lines of an oops.
             is_begun = report.has_trace or (report.has_pc and (not title.is_numbered or report.is_numbered))
-            if not is_begun and line - report.last_title <= _TITLES_APART and not is_other:
-                report.take_title(title, line)
+            if not is_begun and moment - report.last_title <= _TITLES_APART and not is_other:
+                report.take_title(title, moment)
                 report.take_named(title, message, resolutions)
                 return True
             if not is_other or is_begun:
@@ -266,7 +272,7 @@ class Reports:
             self._close(key)
         if len(self._open) >= MAX_OPEN_REPORTS:
             self._close(next(iter(self._open)))
-        report = self._open[key] = Report(title, line)
+        report = self._open[key] = Report(title, line, line - self._between)
         self._current[caller] = key
         return report
 
@@ -286,7 +292,7 @@ class Reports:
     def expire(self, line: int) -> None:
         """Close what nothing was added to for a while; ``line`` is the next one."""
         for key, report in list(self._open.items()):
-            if line - max(report.last_step, report.last_title) > _PATIENCE:
+            if line - self._between - max(report.last_step, report.last_title) > _PATIENCE:
                 self._close(key)
 
     def flush(self) -> None:

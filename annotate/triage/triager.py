@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from annotate.limits import MAX_CRASHES
+from annotate.log.message import is_between_messages
 from annotate.model import AnnotatedLine, Crash
 from annotate.triage.guilty import choose
 from annotate.triage.reports import Reports, place_of_title
@@ -25,6 +26,9 @@ _MAX_FILES = 20
 #: Lines in front of one with a cue that are read as well: ``refcount_t: underflow`` comes before the ``WARNING:`` that
 #: says no more than where it was noticed.
 _LINES_BEFORE_CUE = 4
+
+#: Lines that ``dmesg -J`` has for one.
+_LINES_OF_JSON = 4
 
 #: What is read of a line.
 _MAX_LINE = 4096
@@ -50,7 +54,7 @@ class Triager:
         self._of_log: list[Crash] = []
         self._log: str | None = None
         self._line = 0
-        self._before: list[bytes] = []  #: the lines that were passed over last
+        self._before: list[tuple[int, bytes]] = []  #: the lines that were passed over last, with their numbers
         self._reports = Reports(self._finish)
         self.overflow = 0  #: crashes beyond ``MAX_CRASHES``
 
@@ -86,12 +90,13 @@ class Triager:
 
     def _pass_over(self, body: bytes) -> None:
         self._line += 1
-        self._before = [*self._before[1 - _LINES_BEFORE_CUE :], body[:_MAX_LINE]]
+        if not is_between_messages(body):
+            self._before = [*self._before[1 - _LINES_BEFORE_CUE :], (self._line, body[:_MAX_LINE])]
 
     def _pass_over_block(self, data: bytes, start: int, end: int) -> None:
         """Only count the lines between two positions, and keep the last ones."""
         first = end
-        for _ in range(_LINES_BEFORE_CUE):
+        for _ in range(_LINES_BEFORE_CUE * _LINES_OF_JSON):
             if first <= start:
                 break
             first = data.rfind(b"\n", start, first - 1) + 1 or start
@@ -106,7 +111,7 @@ class Triager:
         """A line that matters, and those in front of it that were passed over."""
         lines, self._before = self._before, []
         if not self._reports.is_reading:
-            for number, line in enumerate(lines, self._line - len(lines) + 1):
+            for number, line in lines:
                 self._reports.take(line, number, ())
         self._line += 1
         self._reports.expire(self._line)
