@@ -68,6 +68,10 @@ MAX_EXPANSION = 100
 #: Bytes of a name and what describes a member, before its contents.
 MAX_DESCRIPTION = 1 << 20
 
+#: Bytes of a tar header that extends another (POSIX pax). Python before 3.11.10, 3.12.6 and 3.13 takes time that grows
+#: with their square: 25 s for 200 KB, of which a package has 450 bytes (CVE-2024-6232).
+MAX_PAX_HEADER = 1 << 10
+
 #: Bytes of the header of an .rpm, which lists its files.
 MAX_RPM_HEADER = 1 << 26
 

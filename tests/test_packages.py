@@ -540,6 +540,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: deb(pax(hdrcharset="?").replace(b"hdrcharset=?", b"hdrcharset=\xff")),
         "tar archive",
     ),
+    "a pax header longer than any": (lambda: deb(gzip.compress(pax(comment="1" * 20_000))), "an extended header"),
     "tar headers that announce each other": (
         lambda: deb(gzip.compress(info("long", 0, tarfile.GNUTYPE_LONGNAME).tobuf(tarfile.GNU_FORMAT) * 2000)),
         "tar archive",
@@ -547,7 +548,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "no tar archive": (lambda: deb(b"x" * 5000), "tar archive"),
     "an empty tar archive": (lambda: deb(b""), "tar archive"),
     "a tar name of gigabytes": (lambda: deb(gzip.compress(long_name(1 << 26))), "the next file"),
-    "a pax header of gigabytes": (lambda: deb(gzip.compress(long_name(1 << 26, b"x"))), "the next file"),
+    "a pax header of gigabytes": (lambda: deb(gzip.compress(long_name(1 << 26, b"x"))), "an extended header"),
     "a compressed archive that is cut off": (
         lambda: deb(lzma.compress(tar([(info("vmlinux", 64), ELF)]))[:-20]),
         "end of the compressed data",
@@ -706,6 +707,10 @@ def test_files_that_only_the_header_of_an_rpm_names_are_read(tmp_path: Path) -> 
         (described_rpm(DESCRIBED, DESCRIBED_PAYLOAD, tag_1116=struct.pack(">5I", 0, 1, 2, 3, 9)), "IndexError"),
         (described_rpm(DESCRIBED, DESCRIBED_PAYLOAD, tag_1118=b"x" * 5000 + b"\0" * 5), "longer than any"),
         (described_rpm(DESCRIBED, DESCRIBED_PAYLOAD, tag_1096=b"", tag_1095=b""), "struct|error|buffer"),
+        (
+            described_rpm(DESCRIBED, DESCRIBED_PAYLOAD).replace(struct.pack(">I", 1030), struct.pack(">I", 1117)),
+            "twice",
+        ),
         (described_rpm([(b"/../vmlinux", 0o100644, 64, 1)], stripped(0, ELF) + END), "below its root"),
         (described_rpm([(b"/vmlinux", 0o100644, 1 << 33, 1)], stripped(0, ELF) + END), "at most"),
         (described_rpm([(b"/vmlinux", 0o100644, 1 << 63, 1)], stripped(0, ELF) + END), "at most"),

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 AR_MAGIC, _AR_HEADER = b"!<arch>\n", struct.Struct("16s12s6s6s8s10s2s")
 
+_PAX_TYPES = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
+
 #: Members of the outer archive that are looked at for the data.
 _MOST_OUTER = 16
 
@@ -84,6 +86,13 @@ def _errors_of_tar(stream: Stream, path: str) -> Iterator[None]:
 
 class _StrictInfo(tarfile.TarInfo):
     """A header of a tar archive. One that is damaged or not there is no end of the archive, as it is for tarfile."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        info = super().frombuf(buf, encoding, errors)
+        if info.type in _PAX_TYPES and info.size > limits.MAX_PAX_HEADER:
+            raise tarfile.HeaderError(f"an extended header of {info.size} bytes")
+        return info
 
     @classmethod
     def fromtarfile(cls, archive: tarfile.TarFile) -> Self:

@@ -35,9 +35,14 @@ _FORMAT_BITS, _REGULAR, _DIRECTORY, _LINK = 0o170000, 0o100000, 0o040000, 0o1200
 class Files(NamedTuple):
     """What the header says of the files, by number."""
 
+    folders: Sequence[bytes]
     names: Sequence[bytes]
     sizes: Sequence[int]
     modes: Sequence[int]
+
+    def path(self, number: int) -> bytes:
+        """Folder and name. They are not kept together: a long folder of many files would be there for each."""
+        return self.folders[number] + self.names[number]
 
 
 class Payload(NamedTuple):
@@ -86,6 +91,8 @@ def read_files(file: IO[bytes], offset: int, path: str) -> Files:
         for tag, kind, start, number in _ENTRY.iter_unpack(index):
             if tag in (_NAMES, _FOLDERS, *_NUMBERS) and number > limits.MAX_MEMBERS:
                 raise ValueError("more files than any package has")
+            if tag in texts or tag in numbers:
+                raise ValueError(f"tag {tag} twice")
             if tag in (_NAMES, _FOLDERS):
                 texts[tag] = store[start:].split(b"\0", number)[:number]
             elif tag in _NUMBERS and kind in _FORMATS:
@@ -93,18 +100,20 @@ def read_files(file: IO[bytes], offset: int, path: str) -> Files:
         if max(map(len, texts[_FOLDERS]), default=0) > _MOST_OF_NAME:
             raise ValueError("a name longer than any")
         folders = [texts[_FOLDERS][number] for number in numbers[_FOLDER_NUMBERS]]
-        names = [folder + name for folder, name in zip(folders, texts[_NAMES], strict=True)]
+        names = texts[_NAMES]
         sizes = list(numbers.get(_LONG_SIZES) or numbers[_SIZES])
         modes = numbers[_MODES]
         same = list(zip(numbers[_DEVICES], numbers[_INODES], strict=True))
-        if not len(names) == len(sizes) == len(modes) == len(same):
+        if not len(folders) == len(names) == len(sizes) == len(modes) == len(same):
             raise ValueError("lists of files of several lengths")
     except (ValueError, LookupError, struct.error) as error:
         raise DamagedFileError(
             path, "", offset, "names and sizes of files", f"{type(error).__name__}: {error}"
         ) from None
     last = {file: number for number, file in enumerate(same)}
-    return Files(names, [size if last[same[number]] == number else 0 for number, size in enumerate(sizes)], modes)
+    return Files(
+        folders, names, [size if last[same[number]] == number else 0 for number, size in enumerate(sizes)], modes
+    )
 
 
 def cpio_members(
@@ -157,7 +166,7 @@ def _described(header: bytes, files: Files, path: str, start: int) -> tuple[byte
     """Name, mode and size of a member that has only its number. Names are absolute, as rpm installs them."""
     try:
         number = int.from_bytes(bytes.fromhex(header[6:].decode("ascii")), "big")
-        return files.names[number].removeprefix(b"/"), files.modes[number], files.sizes[number]
+        return files.path(number).removeprefix(b"/"), files.modes[number], files.sizes[number]
     except (ValueError, LookupError):
         raise DamagedFileError(path, "cpio", start, "the number of a file", repr(header[6:])) from None
 
