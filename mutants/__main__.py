@@ -3,7 +3,7 @@
     python -m mutants                        # all of them, two at a time, and only the tests that should notice
     python -m mutants --all-tests            # what these do not notice is shown to all other tests, too
     python -m mutants --only 'slide'         # those with this in their name
-    python -m mutants --document             # and write what came of it into docs/reliability.md
+    python -m mutants --document             # and write what came of it into docs/reliability.md, with --only too
 
 Each fault is put alone into a copy of the repository, which has an environment of its own whose ``annotate`` is the
 copy's; the tests run there. The copy without a fault must pass first. A test that does not end counts as one that
@@ -26,7 +26,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from mutants.document import write
+from mutants.document import BEFORE, write
 from mutants.faults import FAULTS
 
 if TYPE_CHECKING:
@@ -183,8 +183,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     noticed = sum(bool(outcome.noticed_by) for outcome in outcomes)
     print(f"{noticed} of {len(faults)} faults noticed, in {time.monotonic() - start:.0f} s")
-    if options.document and not options.only:
-        write(ROOT / "docs" / "reliability.md", [(outcome.fault, outcome.noticed_by) for outcome in outcomes])
+    if options.document:
+        found = {outcome.fault: outcome.noticed_by for outcome in outcomes}
+        judged = [(fault, found.get(fault, BEFORE)) for fault in FAULTS if fault not in unfit]
+        write(ROOT / "docs" / "reliability.md", judged)
     return int(noticed < len(faults))
 
 

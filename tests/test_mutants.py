@@ -12,7 +12,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from mutants.__main__ import fits
-from mutants.document import BEGIN, END, write
+from mutants.document import BEFORE, BEGIN, END, write
 from mutants.fault import Fault
 from mutants.faults import FAULTS
 
@@ -50,7 +50,7 @@ def rows_of_document() -> list[tuple[str, str, str]]:
 def test_the_document_has_all_faults_and_what_noticed_each() -> None:
     rows = rows_of_document()
     assert [(name, file) for name, file, _ in rows] == [(fault.name, fault.file) for fault in FAULTS], (
-        "stale; renew it with: python -m mutants --document"
+        "stale; renew it with: python -m mutants --document --only NAME"
     )
     for name, _, noticed in rows:
         match = re.fullmatch(r"(?P<test>test_\w+), `(?P<file>test_\w+\.py)`|.* \(does not end\)", noticed)
@@ -76,3 +76,16 @@ def test_a_table_is_written_between_its_marks_alone(tmp_path: Path) -> None:
         END,
         "behind",
     ]
+
+
+def test_what_was_not_judged_stays_as_it_was_in_the_table(tmp_path: Path) -> None:
+    path = tmp_path / "some.md"
+    path.write_text(f"{BEGIN}\n{END}\n")
+    first, second = (Fault(name, "a.py", "1", "2", "it happens", ("test_a.py",)) for name in ("a | fault", "another"))
+    write(path, [(first, "test_a.py::test_that")])
+    write(path, [(first, BEFORE), (second, "test_b.py::test_this")])
+    whole = path.read_text()
+    assert "2 faults, 2 of them noticed." in whole
+    assert "| a / fault | `a.py` | test_that, `test_a.py` |\n| another | `a.py` | test_this, `test_b.py` |" in whole
+    write(path, [(first, BEFORE), (second, BEFORE)])
+    assert path.read_text() == whole
