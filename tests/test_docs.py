@@ -15,6 +15,7 @@ from annotate import __version__
 from annotate.cli import lineinfo as lineinfo_cli
 from annotate.cli import options as filter_cli
 from annotate.model import Missing
+from annotate.render import RENDERERS
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -56,6 +57,11 @@ def test_every_reason_for_a_miss_stands_in_the_description_of_the_json_output() 
     text = (REPOSITORY / "docs" / "json.md").read_text()
     assert [missing.value for missing in Missing if f"| `{missing.value}` |" not in text] == []
     assert all(missing.sentence for missing in Missing)
+
+
+def test_every_output_format_is_described() -> None:
+    text = (REPOSITORY / "docs" / "formats.md").read_text()
+    assert [name for name in RENDERERS if re.search(rf"(?m)^\| `{name}`", text) is None] == []
 
 
 def test_links_between_documents_lead_somewhere() -> None:
