@@ -165,4 +165,28 @@ FAULTS = (
         "the frame was taken over by the line that completes it, and is still in its own",
         ("test_annotator.py", "test_grammar.py"),
     ),
+    Fault(
+        "a message that JSON holds ends with its quote",
+        "log/message.py",
+        """end = position + len(text) - 1 if text.endswith(b'"') else len(body)""",
+        "end = len(body)",
+        "all other messages end where their line does",
+        ("test_message.py", "test_paste.py"),
+    ),
+    Fault(
+        "lines of JSON around messages are messages",
+        "triage/reports.py",
+        "self._between += 1\n            return",
+        "return",
+        "they hold no frame, so nothing seems to come of them",
+        ("test_triage.py",),
+    ),
+    Fault(
+        "an excerpt takes a colour behind a frame for text",
+        "render/paste.py",
+        'if not _COLOUR.sub(b"", body[told.end() if told else end :]).strip():',
+        "if not body[told.end() if told else end :].strip():",
+        "colours were taken out before, but the spans of frames count them",
+        ("test_paste.py",),
+    ),
 )

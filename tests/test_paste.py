@@ -123,6 +123,13 @@ def test_an_inlined_call_has_a_line_of_its_own() -> None:
     assert paste(line, inlines="innermost") == [" f (include/linux/b.h:7)"]
 
 
+def test_neither_colours_nor_json_around_a_frame_are_text_behind_it() -> None:
+    expected = ["RIP: 0010:g (include/linux/b.h:7) [inline]", "RIP: 0010:f [mod] (fs/a.c:3)", " f (fs/a.c:3)"]
+    for before, behind in ((b"[    1.0] ", b""), (b"\x1b[33m", b"\x1b[0m"), (b'   "msg": "', b'"')):
+        pointer = answered(before + b"RIP: 0010:f+0x1/0x20 [mod]" + behind, INLINED)
+        assert paste(pointer, answered(b" f+0x1/0x20", F)) == expected
+
+
 def test_a_frame_without_a_line_keeps_what_is_known_of_it() -> None:
     assert paste(answered(b" f+0x1/0x20 [mod 0123abcd]", Missing.NO_MODULE)) == [" f+0x1/0x20 [mod 0123abcd]"]
 
